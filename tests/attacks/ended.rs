@@ -9,7 +9,7 @@ use crate::{
 };
 use portcullis_config::LoginSecret;
 use portcullis_core::{grant::RevocationReason, login::Login};
-use portcullis_oauth::grant::{Grants as _, Known};
+use portcullis_oauth::grant::{GrantLookup, Grants as _};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -66,8 +66,8 @@ async fn until(browser: &mut Browser, status: u16) {
 
 pub fn reason(stage: &Stage, grant: &str) -> Option<RevocationReason> {
     match stage.state.find(grant) {
-        Known::Here(grant) => grant.revoked,
-        Known::Gone | Known::Unknown => None,
+        GrantLookup::Present(grant) => grant.revoked,
+        GrantLookup::Deleted | GrantLookup::Unknown => None,
     }
 }
 

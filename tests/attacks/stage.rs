@@ -18,7 +18,7 @@ use portcullis_core::{
 };
 use portcullis_oauth::{
     client,
-    grant::{Grants as _, Known},
+    grant::{GrantLookup, Grants as _},
     workload::NoCluster,
 };
 use portcullis_outbound::Outbound;
@@ -215,7 +215,7 @@ impl Stage {
 
     /// Whether a grant counts.
     pub fn counts(&self, grant: &str) -> bool {
-        matches!(self.state.find(grant), Known::Here(grant) if grant.is_active(self.clock.now()))
+        matches!(self.state.find(grant), GrantLookup::Present(grant) if grant.is_active(self.clock.now()))
     }
 
     /// Stops the servers, and searches what was logged for every secret that was used.

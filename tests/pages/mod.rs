@@ -4,6 +4,7 @@
 use crate::{clock, form_browser as browser, mounted};
 
 mod agents;
+mod console;
 mod flow;
 mod forgery;
 mod hostile;

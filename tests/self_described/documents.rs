@@ -12,7 +12,7 @@ use portcullis_core::{
 };
 use portcullis_oauth::{
     client::{Client, ClientError, Origin},
-    clients::{Directory, PublishedMetadata, Standing, registrar::Registrar},
+    clients::{Directory, PublishedMetadata, ValidClient, registrar::Registrar},
 };
 use portcullis_state::Local;
 use rand::{SeedableRng as _, rngs::StdRng};
@@ -70,8 +70,8 @@ async fn a_document_makes_a_client_with_what_the_policy_allows() {
     assert_eq!(client.origin, Origin::Document { host: "client.example.com".to_owned() });
     assert_eq!((client.verifier.client_id.as_str(), client.verifier.display_name.as_str()), (ID, "An agent"));
     assert_eq!(client.verifier.redirect_uris, ["http://127.0.0.1/callback"]);
-    let standing = directory.standing(ID, at(0)).unwrap();
-    assert!(matches!(standing, Standing::Document(scopes) if scopes.iter().eq([&Scope::FilesRead])));
+    let valid_client = directory.valid_client(ID, at(0)).unwrap();
+    assert!(matches!(valid_client, ValidClient::Document(scopes) if scopes.iter().eq([&Scope::FilesRead])));
 }
 
 #[tokio::test]
@@ -79,11 +79,11 @@ async fn hosts_that_are_not_allowed_are_not_asked() {
     let web = web().await;
     let none = directory(&web, ClientPolicy::default());
     assert!(matches!(none.find(ID, at(0)).await, Err(ClientError::Unknown(_))));
-    assert!(none.standing(ID, at(0)).is_none(), "taking a host off the list ends its clients");
+    assert!(none.valid_client(ID, at(0)).is_none(), "taking a host off the list ends its clients");
     let some = directory(&web, policy());
     let other = "https://keys.example.com/metadata";
     assert!(matches!(some.find(other, at(0)).await, Err(ClientError::Document(_))));
-    assert!(some.standing(other, at(0)).is_none());
+    assert!(some.valid_client(other, at(0)).is_none());
     assert!(web.lookups().is_empty());
 }
 

@@ -87,7 +87,7 @@ async fn head_and_get_answer_sensibly() {
         (Method::HEAD, "/jwks.json", false, 200, ""),
         (Method::POST, "/jwks.json", false, 405, "GET,HEAD"),
         (Method::HEAD, "/.well-known/oauth-protected-resource", false, 200, ""),
-        (Method::GET, "/", false, 404, ""),
+        (Method::GET, "/nowhere", false, 404, ""),
         (Method::GET, "/mcpx", false, 404, ""),
     ] {
         let mut request = server.request(method.clone(), path);
@@ -111,8 +111,12 @@ async fn head_and_get_answer_sensibly() {
     );
     let browser = server.request(Method::GET, "/mcp").header("accept", "text/html,*/*").send().await.unwrap();
     assert_eq!(browser.status(), StatusCode::UNAUTHORIZED);
-    assert!(header(&browser, "content-type").starts_with("text/plain"));
-    assert!(browser.text().await.unwrap().contains("MCP endpoint"));
+    assert!(!header(&browser, "www-authenticate").is_empty(), "programs that accept HTML get the challenge too");
+    assert!(header(&browser, "content-type").starts_with("text/html"));
+    assert!(browser.text().await.unwrap().contains("Connect an agent"));
+    let unknown = server.request(Method::GET, "/nowhere").header("accept", "text/html,*/*").send().await.unwrap();
+    assert_eq!(unknown.status(), StatusCode::NOT_FOUND);
+    assert!(unknown.text().await.unwrap().contains("There is no such page"));
     server.stop().await;
 }
 
@@ -220,5 +224,49 @@ async fn a_refused_request_leaves_its_connection_usable() {
     let mut answer = String::new();
     tokio::time::timeout(PATIENCE, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
     assert!(answer.starts_with("HTTP/1.1 401") && answer.contains("\r\nconnection: close\r\n"), "{answer}");
+    server.stop().await;
+}
+
+/// The schema of SEP-2127: `schema.json` of modelcontextprotocol/experimental-ext-server-card at 8924e08 (Apache-2.0).
+const SERVER_CARD_SCHEMA: &str = include_str!("server-card.schema.json");
+
+#[tokio::test]
+async fn programs_find_the_server_card_through_the_catalog() {
+    let server = Server::start().await;
+    let origin = format!("http://{}", server.address);
+    let catalog = server.request(Method::GET, "/.well-known/ai-catalog.json").send().await.unwrap();
+    assert_eq!(header(&catalog, "content-type"), "application/ai-catalog+json");
+    assert_eq!(header(&catalog, "access-control-allow-origin"), "*");
+    let catalog: Value = catalog.json().await.unwrap();
+    assert_eq!((&catalog["specVersion"], catalog["entries"].as_array().unwrap().len()), (&json!("1.0"), 1));
+    let entry = &catalog["entries"][0];
+    assert_eq!(entry["type"], "application/mcp-server-card+json");
+    assert_eq!(entry["url"], format!("{origin}/mcp/server-card"));
+    assert!(entry["identifier"].as_str().unwrap().starts_with("urn:air:"), "{entry}");
+
+    let get = || server.http.get(entry["url"].as_str().unwrap());
+    let response = get().send().await.unwrap();
+    assert_eq!(header(&response, "content-type"), "application/mcp-server-card+json");
+    let tag = header(&response, "etag").to_owned();
+    let card: Value = response.json().await.unwrap();
+    let schema = jsonschema::draft202012::new(&serde_json::from_str(SERVER_CARD_SCHEMA).unwrap()).unwrap();
+    let errors: Vec<String> = schema.iter_errors(&card).map(|error| error.to_string()).collect();
+    assert!(errors.is_empty(), "{errors:?}");
+    assert_eq!(card["remotes"][0]["url"], format!("{origin}/mcp"));
+
+    // The card agrees with what the server says of itself.
+    let token = server.token().await;
+    let initialize = json!({
+        "jsonrpc": "2.0", "id": 1, "method": "initialize",
+        "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}},
+    });
+    let answer: Value = server.call(&token, &initialize).send().await.unwrap().json().await.unwrap();
+    assert_eq!(answer["result"]["serverInfo"]["version"], card["version"], "{answer}");
+    let versions = &card["remotes"][0]["supportedProtocolVersions"];
+    assert!(versions.as_array().unwrap().contains(&answer["result"]["protocolVersion"]), "{answer}");
+
+    for (known, status) in [(tag.clone(), 304), (format!("\"x\", W/{tag}"), 304), ("\"x\"".to_owned(), 200)] {
+        assert_eq!(get().header("if-none-match", &known).send().await.unwrap().status(), status, "{known}");
+    }
     server.stop().await;
 }

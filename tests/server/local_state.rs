@@ -14,7 +14,7 @@ use portcullis_core::{
 use portcullis_oauth::{
     accounts::{Account, Accounts as _},
     client::{NewRegistration, Registrations},
-    grant::{Grants, GrantsError, Known},
+    grant::{GrantLookup, Grants, GrantsError},
     single_use::{Mark, SingleUse as _},
 };
 use portcullis_state::Local;
@@ -104,11 +104,11 @@ async fn deleting_the_file_of_a_grant_takes_the_consent_back() {
     Grants::create(&*local, grant("g-2", "ann", start())).await.unwrap();
     local.used("g-1", start());
     fs::remove_file(folder.path().join("grants/g-1.json")).unwrap();
-    eventually("the deletion", || matches!(Grants::find(&*local, "g-1"), Known::Gone).then_some(())).await;
+    eventually("the deletion", || matches!(Grants::find(&*local, "g-1"), GrantLookup::Deleted).then_some(())).await;
     assert_eq!(local.of_user("local:ann").len(), 1);
     assert_eq!(Grants::read(&*local, "g-1").await.unwrap(), None);
     clock.set(start() + SignedDuration::from_mins(5));
-    assert!(matches!(Grants::find(&*local, "g-1"), Known::Gone), "its name is remembered");
+    assert!(matches!(Grants::find(&*local, "g-1"), GrantLookup::Deleted), "its name is remembered");
     local.close().await;
     assert!(!folder.path().join("grants/g-1.json").exists(), "noting its last use does not bring it back");
 }
@@ -176,8 +176,8 @@ async fn what_an_oauth_user_ended_stays_ended_after_a_restart() {
 
     let local = open(folder.path(), &clock).await;
     let revoked = |name: &str| match Grants::find(&*local, name) {
-        Known::Here(grant) => grant.revoked,
-        Known::Gone | Known::Unknown => panic!("{name} is not there"),
+        GrantLookup::Present(grant) => grant.revoked,
+        GrantLookup::Deleted | GrantLookup::Unknown => panic!("{name} is not there"),
     };
     assert_eq!(revoked("g-old"), Some(RevocationReason::UserEnded));
     assert_eq!((revoked("g-new"), revoked("g-other")), (None, None));

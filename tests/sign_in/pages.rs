@@ -50,6 +50,11 @@ async fn check(person: &mut Browser, name: &str) {
 
 /// Signs in and goes through all pages.
 async fn tour(person: &mut Browser, stage: &Stage, name: &str) {
+    // A person who opens the URL that is meant for agents gets the landing page.
+    person.open(&format!("{}/mcp", stage.origin)).await;
+    person.find("Connect an agent").await;
+    person.evaluate("document.querySelectorAll('details').forEach(one => { one.name = ''; one.open = true; })").await;
+    check(person, &format!("{name}-landing")).await;
     let page = person.open(&request(stage, PUBLIC, CALLBACK)).await;
     assert!(page.url.contains("/login?"), "{}", page.url);
     check(person, &format!("{name}-sign-in")).await;

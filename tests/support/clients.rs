@@ -7,8 +7,10 @@
 //! client.call("whoami", &json!({}), nobody).await.unwrap();
 //! ```
 
-use super::script::{Script, outcome};
+use super::script::{PATIENCE, Script, outcome};
 use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+use tokio::net::TcpStream;
 
 /// The clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +40,10 @@ pub enum Identity<'a> {
 }
 
 /// A running client of one endpoint.
-pub struct Client(Script);
+pub struct Client {
+    script: Script,
+    kind: Kind,
+}
 
 impl Client {
     /// Starts one that will speak `revision` to the endpoint at `url`.
@@ -59,7 +64,7 @@ impl Client {
             Identity::Document(url) => env.push(("CLIENT_METADATA_URL", url)),
             Identity::Dynamic => {}
         }
-        Self(Script::start(script, args, &env).await)
+        Self { script: Script::start(script, args, &env).await, kind }
     }
 
     /// Connects and lists the tools. `approve` gets each authorization URL that the client wants a person to open.
@@ -75,24 +80,42 @@ impl Client {
 
     /// Makes its access token useless, so that it must refresh it before the next call. Only the SDKs can.
     pub async fn spoil(&mut self) {
-        self.0.must("spoil", Value::Null).await;
+        self.script.must("spoil", Value::Null).await;
     }
 
     /// What it got from the token endpoint. Only the SDKs tell.
     pub async fn tokens(&mut self) -> Value {
-        self.0.must("tokens", Value::Null).await
+        self.script.must("tokens", Value::Null).await
     }
 
     async fn step(&mut self, name: &str, with: Value, mut approve: impl AsyncFnMut(&str)) -> Result<Value, String> {
-        self.0.tell(name, with).await;
+        self.script.tell(name, with).await;
         loop {
-            let said = self.0.hear().await;
+            let said = self.script.hear().await;
             match (outcome(&said), said["authorize"].as_str()) {
                 (Some(outcome), _) => return outcome,
-                (None, Some(url)) => approve(url).await,
+                (None, Some(url)) => {
+                    // It sends the user away before it listens for the answer: a person is slower than this test.
+                    if self.kind == Kind::McpRemote {
+                        listens(url).await;
+                    }
+                    approve(url).await;
+                }
                 (None, None) => panic!("it said {said}"),
             }
         }
+    }
+}
+
+/// Waits until the client listens at the callback of an authorization request.
+async fn listens(authorization_url: &str) {
+    let url = url::Url::parse(authorization_url).unwrap();
+    let callback = url.query_pairs().find(|(name, _)| name == "redirect_uri").unwrap().1.into_owned();
+    let port = url::Url::parse(&callback).unwrap().port().unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+        assert!(Instant::now() < deadline, "the client does not listen at {callback}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 

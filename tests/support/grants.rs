@@ -10,7 +10,7 @@ use portcullis_core::{
 use portcullis_oauth::{
     accounts::{Account, Accounts},
     client::{Held, NewRegistration, Origin, Registrations},
-    grant::{Grant, Grants, GrantsError, Known},
+    grant::{Grant, GrantLookup, Grants, GrantsError},
     single_use::Mark,
 };
 use std::{sync::Arc, time::Duration};
@@ -40,8 +40,8 @@ fn refresh(generation: i64, now: Timestamp) -> RefreshState {
 
 fn here(grants: &dyn Grants, name: &str) -> Option<Arc<Grant>> {
     match grants.find(name) {
-        Known::Here(grant) => Some(grant),
-        Known::Gone | Known::Unknown => None,
+        GrantLookup::Present(grant) => Some(grant),
+        GrantLookup::Deleted | GrantLookup::Unknown => None,
     }
 }
 
@@ -66,7 +66,7 @@ pub async fn conform(a: Arc<dyn Grants>, b: Arc<dyn Grants>, now: Timestamp) {
     used(&*a, &*b, now).await;
     approved_clients(&*a, &*b, now).await;
     consumed_once(&a, &b, now).await;
-    assert!(matches!(a.find("g-unheard-of"), Known::Unknown));
+    assert!(matches!(a.find("g-unheard-of"), GrantLookup::Unknown));
     assert_eq!(a.read("g-unheard-of").await.unwrap(), None);
 }
 

@@ -18,7 +18,7 @@ use tokio::{
 };
 
 /// Far beyond what any step takes; only a hang gets there.
-const PATIENCE: Duration = Duration::from_mins(2);
+pub const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A running script, in a folder of its own that is removed with it. It ends with this value, and with the test process:
 /// both close its standard input.

@@ -36,6 +36,9 @@ pub const LIMITS_FIT: &str = "LimitsFit";
 /// before admission refused it.
 pub const TOOLS_KNOWN: &str = "ToolsKnown";
 
+/// The endpoint has the pages below `/console`. Only there where it has not: its own URL, or an alias, uses that path.
+pub const CONSOLE_SERVED: &str = "ConsoleServed";
+
 /// Of an `OAuthUser`: every grant that it ends is revoked.
 pub const ENDED: &str = "Ended";
 

@@ -2,6 +2,8 @@
 //! routing, metadata and the paths of an Ingress or HTTPRoute. All except the well-known ones follow the issuer's path
 //! (RFC 8414).
 
+use crate::PublicUrl;
+
 /// The authorization endpoint (RFC 6749 §3.1), which browsers open.
 pub const AUTHORIZE: &str = "/authorize";
 /// The form target of the consent page.
@@ -20,6 +22,8 @@ pub const LOGIN: &str = "/login";
 pub const LOGOUT: &str = "/logout";
 /// The page of the clients that a user has connected. The paths that revoke them are below it.
 pub const AGENTS: &str = "/agents";
+/// The landing page. Not in [`RESERVED`]: an endpoint whose own URL is here has no landing page, see [`has_console`].
+pub const CONSOLE: &str = "/console";
 /// The prefix of style sheet and icon.
 pub const ASSETS: &str = "/assets";
 /// The JWK set of the public keys (RFC 7517).
@@ -28,6 +32,9 @@ pub const JWKS: &str = "/jwks.json";
 pub const WELL_KNOWN: &str = "/.well-known";
 /// The path of the metadata of a resource without a path (RFC 9728). Some clients try only this one.
 pub const ROOT_RESOURCE_METADATA: &str = "/.well-known/oauth-protected-resource";
+
+/// The catalog of the host, which refers to the endpoint's server card (SEP-2127). Only for an issuer without a path.
+pub const AI_CATALOG: &str = "/.well-known/ai-catalog.json";
 
 /// A path, relative to the issuer's path, that an endpoint cannot have as its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +82,15 @@ impl ReservedPath {
     }
 }
 
+/// Whether an endpoint at `url`, with further `aliases` of its path, has the pages of [`CONSOLE`]. It has none if its own
+/// paths are the same ones.
+#[must_use]
+pub fn has_console(url: &PublicUrl, aliases: &[String]) -> bool {
+    let console = ReservedPath::with_below(CONSOLE);
+    let covered = |path: &str| path.strip_prefix(url.base_path()).is_some_and(|rest| console.covers(rest));
+    !covered(url.path()) && !aliases.iter().any(|alias| covered(alias))
+}
+
 /// Whether `path`, relative to the issuer's path, is reserved.
 #[must_use]
 pub fn is_reserved(path: &str) -> bool {
@@ -84,6 +100,23 @@ pub fn is_reserved(path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_endpoint_at_the_path_of_the_console_has_none() {
+        for (url, aliases, has) in [
+            ("https://h/mcp", &[][..], true),
+            ("https://h/console", &[], false),
+            ("https://h/team/console", &[], false),
+            ("https://h/consoles", &[], true),
+            // The issuer has the path /console, and the pages are below it.
+            ("https://h/console/mcp", &[], true),
+            ("https://h/mcp", &["/console/mcp"], false),
+            ("https://h/team/mcp", &["/console"], true),
+        ] {
+            let aliases: Vec<String> = aliases.iter().map(|&alias: &&str| alias.to_owned()).collect();
+            assert_eq!(has_console(&url.parse().unwrap(), &aliases), has, "{url} {aliases:?}");
+        }
+    }
 
     #[test]
     fn only_some_paths_are_reserved_with_those_below() {

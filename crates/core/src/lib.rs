@@ -18,6 +18,7 @@ pub mod loopback;
 pub mod media_type;
 pub mod names;
 pub mod nearest;
+pub mod preset;
 pub mod public_url;
 pub mod quantity;
 pub mod redirect_uri;

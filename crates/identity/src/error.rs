@@ -1,113 +1,113 @@
-//! Why somebody could not sign in, in words for the page that says so.
+//! Why a sign-in failed, with messages for the error page.
 //!
-//! A message says what happened and what to do. It names the account that was used, and never a password, a code, a
-//! token, or what a provider's answer held.
+//! A message says what happened and what to do. It names the account, but never a password, a code, a token or the
+//! content of a provider's response.
 
 use portcullis_outbound::{AnswerError, RequestError};
 use std::{error::Error, time::Duration};
 
-/// Whatever led to it; for the log.
+/// The underlying error, for the log.
 pub(super) type Cause = Box<dyn Error + Send + Sync>;
 
-/// Why somebody could not sign in.
+/// Why a sign-in failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SignInError {
-    /// Does not say which of the two.
+    /// The user name or the password is wrong. The message does not say which.
     #[error("The user name or the password is wrong. Try again, or ask whoever runs this endpoint for a new password.")]
     WrongPassword,
-    /// For this account, or from this address.
+    /// There were too many wrong passwords for this account or from this address.
     #[error("There were too many wrong passwords. Try again in {}.", spoken(*.wait))]
     TooManyAttempts {
-        /// How long to wait.
+        /// The time until the next attempt is allowed.
         wait: Duration,
     },
-    /// More people sign in than the server has room for.
+    /// Too many users sign in at once: no permit or memory for a password check became available in time.
     #[error("Many people are signing in at the moment. Try again in {}.", spoken(*.wait))]
     Busy {
-        /// How long to wait.
+        /// The time until another attempt makes sense.
         wait: Duration,
     },
     /// The manifest has no such login, or its Secret is missing.
     #[error("There is no such way to sign in here, or no longer. Go back and choose another one.")]
     UnknownLogin,
-    /// The provider knows the account, but the endpoint does not let it in.
+    /// The provider authenticated the account, but the endpoint's rules do not admit it.
     #[error(
         "You are signed in at {provider} as {account}, but that account is in no {membership} that may use this endpoint. Sign out at {provider} and use another account, or ask whoever runs the endpoint to let yours in."
     )]
     NotAllowed {
-        /// What the page calls the provider.
+        /// The provider's name on the page.
         provider: String,
         /// The account that was used.
         account: String,
-        /// What it should be in: `group`, or `organization or team`.
+        /// The required membership: `group`, `organization`, `team`, or `organization or team`.
         membership: &'static str,
     },
-    /// The organization's single sign-on stands before its membership.
+    /// The organization requires single sign-on before it reveals the account's membership.
     #[error(
         "{provider} hides organizations whose single sign-on you have not passed, so that nobody can tell whether {account} may use this endpoint. Sign in to your organization at {provider}, then here again."
     )]
     SingleSignOn {
-        /// What the page calls the provider.
+        /// The provider's name on the page.
         provider: String,
         /// The account that was used.
         account: String,
     },
-    /// The provider signs nobody in elsewhere whose email address it has not verified.
+    /// The provider signs users in to other applications only after it has verified their email address.
     #[error(
         "{provider} signs you in elsewhere only once your email address is verified. Verify it there, then sign in again."
     )]
     EmailUnverified {
-        /// What the page calls the provider.
+        /// The provider's name on the page.
         provider: String,
     },
-    /// The user said no at the provider.
+    /// The user cancelled the sign-in at the provider.
     #[error("Signing in was cancelled at {provider}. To go on, sign in again.")]
     Cancelled {
-        /// What the page calls the provider.
+        /// The provider's name on the page.
         provider: String,
     },
-    /// What the provider sent back is too old, or was used before.
+    /// The provider's code is expired or already used, or the provider requires a new sign-in.
     #[error("Signing in took too long, or its page was loaded twice. Start again; it takes a moment only.")]
     Expired,
-    /// What came back belongs to another sign-in: somebody may have tried to mix them up (RFC 9207).
+    /// The response belongs to another sign-in: possibly a mix-up attack (RFC 9207).
     #[error("What came back from {provider} does not belong to this sign-in. Start again from the agent.")]
     Mismatch {
-        /// What the page calls the provider.
+        /// The provider's name on the page.
         provider: String,
-        /// What does not match; for the log.
+        /// The mismatch, for the log.
         source: Cause,
     },
-    /// The provider is down, slow, or cannot be reached from here.
+    /// The provider is down, slow or unreachable from this server.
     #[error(
         "{provider} cannot be reached at the moment. Agents that are connected already go on working; to sign in, try again in a few minutes."
     )]
     Unreachable {
-        /// What the page calls the provider.
+        /// The provider's name on the page.
         provider: String,
-        /// What went wrong; for the log.
+        /// The underlying error, for the log.
         source: Cause,
     },
-    /// The provider does not accept this endpoint: a wrong secret, or an unregistered callback.
+    /// The provider rejects this endpoint's client: for example, the secret is wrong or the callback is not registered.
     #[error(
         "Signing in at {provider} is not set up correctly: {what}. Whoever runs the endpoint has to correct this; agents that are connected already go on working."
     )]
     Misconfigured {
-        /// What the page calls the provider.
+        /// The provider's name on the page.
         provider: String,
-        /// What is wrong, and where to look.
+        /// The mistake, and the setting to correct.
         what: String,
     },
-    /// The provider answered with something that cannot be used.
+    /// The provider's response cannot be used.
     #[error(
         "{provider} answered in a way that cannot be used, so you are not signed in. Try again; if it stays so, tell whoever runs the endpoint."
     )]
     Unexpected {
-        /// What the page calls the provider.
+        /// The provider's name on the page.
         provider: String,
-        /// What is wrong with it; for the log.
+        /// The underlying error, for the log.
         source: Cause,
     },
-    /// A thread died.
+    /// A hashing task or the semaphore of the permits failed.
     #[error("Something went wrong here, so you are not signed in. Try again in a moment.")]
     Internal(#[source] Cause),
 }
@@ -133,7 +133,7 @@ impl SignInError {
         }
     }
 
-    /// How long to wait before another try makes sense: what `Retry-After` says.
+    /// The time until another attempt makes sense, for the `Retry-After` header.
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -142,7 +142,7 @@ impl SignInError {
         }
     }
 
-    /// One word, for metrics and for the audit.
+    /// The reason as one word, for metrics and audit events.
     #[must_use]
     pub const fn reason(&self) -> &'static str {
         match self {
@@ -163,7 +163,7 @@ impl SignInError {
         }
     }
 
-    /// Whether the provider cannot be reached at the moment.
+    /// Whether the error is temporary: the provider is unreachable at the moment.
     #[must_use]
     pub const fn is_passing(&self) -> bool {
         matches!(self, Self::Unreachable { .. })
@@ -181,7 +181,7 @@ impl SignInError {
         Self::Unreachable { provider: provider.to_owned(), source: cause.into() }
     }
 
-    /// A request that got no answer.
+    /// The error for a request without a response.
     pub(super) fn unanswered(provider: &str, error: RequestError) -> Self {
         match error {
             RequestError::Timeout { .. } | RequestError::Unreachable { .. } => Self::unreachable(provider, error),
@@ -189,7 +189,7 @@ impl SignInError {
         }
     }
 
-    /// An answer that is of no use.
+    /// The error for an unusable response.
     pub(super) fn unusable(provider: &str, error: AnswerError) -> Self {
         match error {
             AnswerError::Status { status, .. } if status.is_server_error() || status.as_u16() == 429 => {
@@ -200,7 +200,7 @@ impl SignInError {
     }
 }
 
-/// A wait as people say it, rounded up.
+/// A duration in words, rounded up.
 fn spoken(wait: Duration) -> String {
     let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
     match seconds {

@@ -1,4 +1,4 @@
-//! Why a user was let in, and whether the present rules of the login still match that.
+//! The evidence of a sign-in, and its comparison with the present rules of the login.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, Mac as _};
@@ -7,15 +7,16 @@ use portcullis_core::{
     grant::{LoginEvidence, RevocationReason},
     login,
 };
-use portcullis_oauth::Standing;
+use portcullis_oauth::UserStatus;
 use sha2::Sha256;
 
-/// How many bytes of names are kept for each list: sessions are cookies, whose size browsers limit. A user who matches
-/// by more names keeps the first ones, and signs in again if none of those is in the rule any more.
+/// The maximum total length of the names in each list, in bytes: sessions are cookies, whose size browsers limit. For a
+/// user with more matching names, the first ones are kept; the user signs in again once none of those is allowed any
+/// more.
 const MAX_NAMES: usize = 512;
 
-/// The keys of password fingerprints, derived from the endpoint's sealing keys. The first makes, all compare: rotating
-/// the keys ends no session.
+/// The keys of password fingerprints, derived from the endpoint's sealing keys. The first key creates fingerprints, and
+/// all keys verify them: a key rotation ends no session.
 pub(super) struct FingerprintKeys(Vec<[u8; 32]>);
 
 impl FingerprintKeys {
@@ -25,7 +26,7 @@ impl FingerprintKeys {
         if keys.is_empty() { Err(KeyError::MissingSealing) } else { Ok(Self(keys)) }
     }
 
-    /// The fingerprints of a user's password hash, one for each key; the first is the present one.
+    /// The fingerprints of a user's password hash, one for each key. The first one is recorded as evidence.
     pub(super) fn of(&self, login: &str, user: &str, hash: &str) -> Result<Vec<String>, KeyError> {
         let lengths = [login.len() as u64, user.len() as u64].map(u64::to_be_bytes);
         let message = [&lengths[0][..], login.as_bytes(), &lengths[1], user.as_bytes(), hash.as_bytes()];
@@ -47,29 +48,29 @@ pub(super) fn of_password(fingerprints: &[String]) -> LoginEvidence {
 }
 
 /// Compares the evidence with the fingerprints of the user's present password hash.
-pub(super) fn password(fingerprints: &[String], evidence: Option<&LoginEvidence>) -> Standing {
+pub(super) fn password(fingerprints: &[String], evidence: Option<&LoginEvidence>) -> UserStatus {
     match evidence.map(|evidence| &evidence.password_fingerprint) {
-        None => Standing::Unproven,
-        Some(Some(fingerprint)) if fingerprints.contains(fingerprint) => Standing::Valid,
-        Some(_) => Standing::Ended(RevocationReason::PasswordChanged),
+        None => UserStatus::Unproven,
+        Some(Some(fingerprint)) if fingerprints.contains(fingerprint) => UserStatus::Valid,
+        Some(_) => UserStatus::Ended(RevocationReason::PasswordChanged),
     }
 }
 
-/// Compares the evidence with the groups that are allowed now.
-pub(super) fn oidc(rule: &login::Oidc, evidence: Option<&LoginEvidence>) -> Standing {
+/// Compares the evidence with the groups that are allowed at present.
+pub(super) fn oidc(rule: &login::Oidc, evidence: Option<&LoginEvidence>) -> UserStatus {
     match evidence {
-        None => Standing::Unproven,
-        Some(_) if rule.allowed_groups.is_empty() => Standing::Valid,
-        // At the sign-in every group was allowed, and none was looked at.
-        Some(evidence) if evidence.groups.is_empty() => Standing::Unproven,
+        None => UserStatus::Unproven,
+        Some(_) if rule.allowed_groups.is_empty() => UserStatus::Valid,
+        // At the sign-in, all groups were allowed, so none was recorded.
+        Some(evidence) if evidence.groups.is_empty() => UserStatus::Unproven,
         Some(evidence) => matches(evidence.groups.iter().any(|group| rule.allowed_groups.contains(group))),
     }
 }
 
-/// Compares the evidence with the organizations and teams that are allowed now.
-pub(super) fn github(rule: &login::GitHub, evidence: Option<&LoginEvidence>) -> Standing {
+/// Compares the evidence with the organizations and teams that are allowed at present.
+pub(super) fn github(rule: &login::GitHub, evidence: Option<&LoginEvidence>) -> UserStatus {
     let has = |allowed: &[String], name: &String| allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(name));
-    evidence.map_or(Standing::Unproven, |evidence| {
+    evidence.map_or(UserStatus::Unproven, |evidence| {
         let mut organizations = evidence.organizations.iter();
         let mut teams = evidence.teams.iter();
         matches(
@@ -79,16 +80,16 @@ pub(super) fn github(rule: &login::GitHub, evidence: Option<&LoginEvidence>) -> 
     })
 }
 
-const fn matches(matches: bool) -> Standing {
-    if matches { Standing::Valid } else { Standing::Ended(RevocationReason::NotAllowed) }
+const fn matches(matches: bool) -> UserStatus {
+    if matches { UserStatus::Valid } else { UserStatus::Ended(RevocationReason::NotAllowed) }
 }
 
-/// The names that are kept as evidence.
+/// The names to keep as evidence, within [`MAX_NAMES`].
 pub(super) fn kept<'a>(names: impl IntoIterator<Item = &'a String>) -> Vec<String> {
-    let mut room = MAX_NAMES;
+    let mut capacity = MAX_NAMES;
     let fits = |name: &&String| {
-        let left = room.checked_sub(name.len());
-        room = left.unwrap_or(room);
+        let left = capacity.checked_sub(name.len());
+        capacity = left.unwrap_or(capacity);
         left.is_some()
     };
     names.into_iter().filter(fits).cloned().collect()
@@ -111,67 +112,67 @@ mod tests {
         serde_json::from_value(value).unwrap()
     }
 
-    const CHANGED: Standing = Standing::Ended(RevocationReason::PasswordChanged);
-    const NOT_ALLOWED: Standing = Standing::Ended(RevocationReason::NotAllowed);
+    const CHANGED: UserStatus = UserStatus::Ended(RevocationReason::PasswordChanged);
+    const NOT_ALLOWED: UserStatus = UserStatus::Ended(RevocationReason::NotAllowed);
 
     #[test]
     fn a_changed_password_ends_and_a_rotated_key_does_not() {
         let before = of_password(&keys(&[1]).of("local", "ada", "$2b$old").unwrap());
         assert!(!before.password_fingerprint.as_ref().unwrap().contains("old"));
-        for (name, seeds, login, user, hash, standing) in [
-            ("the same", &[1][..], "local", "ada", "$2b$old", Standing::Valid),
-            ("a new key in front", &[2, 1], "local", "ada", "$2b$old", Standing::Valid),
-            ("two rotations later", &[3, 2, 1], "local", "ada", "$2b$old", Standing::Valid),
+        for (name, seeds, login, user, hash, status) in [
+            ("the same", &[1][..], "local", "ada", "$2b$old", UserStatus::Valid),
+            ("a new key in front", &[2, 1], "local", "ada", "$2b$old", UserStatus::Valid),
+            ("two rotations later", &[3, 2, 1], "local", "ada", "$2b$old", UserStatus::Valid),
             ("another hash", &[1], "local", "ada", "$2b$new", CHANGED),
             ("another user with the hash", &[1], "local", "bob", "$2b$old", CHANGED),
             ("another login", &[1], "loca", "lada", "$2b$old", CHANGED),
             ("keys of another endpoint", &[9], "local", "ada", "$2b$old", CHANGED),
         ] {
             let present = keys(seeds).of(login, user, hash).unwrap();
-            assert_eq!(password(&present, Some(&before)), standing, "{name}");
+            assert_eq!(password(&present, Some(&before)), status, "{name}");
         }
         let present = keys(&[1]).of("local", "ada", "$2b$old").unwrap();
-        assert_eq!(password(&present, None), Standing::Unproven, "from an older version");
+        assert_eq!(password(&present, None), UserStatus::Unproven, "from an older version");
         assert_eq!(password(&present, Some(&LoginEvidence::default())), CHANGED, "evidence of another kind");
     }
 
     #[test]
     fn narrowed_groups_end_only_those_who_no_longer_match() {
-        for (allowed, had, standing) in [
-            (json!([]), json!({}), Standing::Valid),
-            (json!([]), json!({"groups": ["a"]}), Standing::Valid),
-            (json!(["a"]), json!({"groups": ["a"]}), Standing::Valid),
-            (json!(["a", "b"]), json!({"groups": ["a"]}), Standing::Valid),
-            (json!(["b"]), json!({"groups": ["a", "b"]}), Standing::Valid),
+        for (allowed, had, status) in [
+            (json!([]), json!({}), UserStatus::Valid),
+            (json!([]), json!({"groups": ["a"]}), UserStatus::Valid),
+            (json!(["a"]), json!({"groups": ["a"]}), UserStatus::Valid),
+            (json!(["a", "b"]), json!({"groups": ["a"]}), UserStatus::Valid),
+            (json!(["b"]), json!({"groups": ["a", "b"]}), UserStatus::Valid),
             (json!(["b"]), json!({"groups": ["a"]}), NOT_ALLOWED),
             (json!(["A"]), json!({"groups": ["a"]}), NOT_ALLOWED),
-            (json!(["a"]), json!({}), Standing::Unproven),
-            (json!(["a"]), Value::Null, Standing::Unproven),
-            (json!([]), Value::Null, Standing::Unproven),
+            (json!(["a"]), json!({}), UserStatus::Unproven),
+            (json!(["a"]), Value::Null, UserStatus::Unproven),
+            (json!([]), Value::Null, UserStatus::Unproven),
         ] {
             let rule = json!({"issuerUrl": "https://idp", "clientSecretRef": {"name": "s"}, "allowedGroups": allowed});
             let rule: login::Oidc = serde_json::from_value(rule).unwrap();
-            assert_eq!(oidc(&rule, evidence(had.clone()).as_ref()), standing, "{allowed} {had}");
+            assert_eq!(oidc(&rule, evidence(had.clone()).as_ref()), status, "{allowed} {had}");
         }
     }
 
     #[test]
     fn narrowed_organizations_and_teams_end_only_those_who_no_longer_match() {
         let had = json!({"organizations": ["acme"], "teams": ["acme/ops", "other/dev"]});
-        for (organizations, teams, had, standing) in [
-            (json!(["acme", "other"]), json!([]), had.clone(), Standing::Valid),
-            (json!(["ACME"]), json!([]), had.clone(), Standing::Valid),
-            (json!(["other"]), json!(["other/dev"]), had.clone(), Standing::Valid),
-            (json!([]), json!(["Acme/Ops"]), had.clone(), Standing::Valid),
+        for (organizations, teams, had, status) in [
+            (json!(["acme", "other"]), json!([]), had.clone(), UserStatus::Valid),
+            (json!(["ACME"]), json!([]), had.clone(), UserStatus::Valid),
+            (json!(["other"]), json!(["other/dev"]), had.clone(), UserStatus::Valid),
+            (json!([]), json!(["Acme/Ops"]), had.clone(), UserStatus::Valid),
             (json!(["other"]), json!(["acme/dev"]), had, NOT_ALLOWED),
             (json!(["acme/ops"]), json!(["acme"]), json!({"teams": ["x/y"]}), NOT_ALLOWED),
             (json!(["acme"]), json!([]), json!({}), NOT_ALLOWED),
-            (json!(["acme"]), json!([]), Value::Null, Standing::Unproven),
+            (json!(["acme"]), json!([]), Value::Null, UserStatus::Unproven),
         ] {
             let rule =
                 json!({"clientSecretRef": {"name": "s"}, "allowedOrganizations": organizations, "allowedTeams": teams});
             let rule: login::GitHub = serde_json::from_value(rule).unwrap();
-            assert_eq!(github(&rule, evidence(had.clone()).as_ref()), standing, "{organizations} {teams} {had}");
+            assert_eq!(github(&rule, evidence(had.clone()).as_ref()), status, "{organizations} {teams} {had}");
         }
     }
 

@@ -1,9 +1,9 @@
-//! Accounts of GitHub: the OAuth app's web flow with PKCE, then who it is, and whether an organization or a team that
-//! may come in has them.
+//! GitHub logins: the web flow of an OAuth app with PKCE, then the user's id, and the user's membership in an allowed
+//! organization or team.
 //!
 //! <https://docs.github.com/en/apps/oauth-apps/building-oauth-apps/authorizing-oauth-apps>,
 //! <https://docs.github.com/en/rest/orgs/members>, <https://docs.github.com/en/rest/teams/teams>.
-//! The scope is `read:org`, which tells memberships and nothing of what is in a repository.
+//! The scope is `read:org`, which gives access to memberships but not to the content of repositories.
 
 use crate::{
     error::SignInError,
@@ -16,22 +16,22 @@ use portcullis_core::{
     login,
     report::chain,
 };
-use portcullis_oauth::{Standing, Verdict};
+use portcullis_oauth::{UserStatus, Verdict};
 use portcullis_outbound::{Answer, AnswerError, HttpClient};
 use serde::{Deserialize, de::DeserializeOwned};
 use std::collections::BTreeSet;
 use url::{Url, form_urlencoded};
 
-/// What is asked for.
+/// The scope to request.
 const SCOPE: &str = "read:org";
 const API_VERSION: &str = "2022-11-28";
-/// How many pages of memberships are read, at 100 each.
+/// The maximum number of pages of memberships to read, with 100 entries each.
 const MAX_PAGES: usize = 50;
 
-/// One GitHub, and who of it may come in.
+/// One GitHub instance, and its rules of access.
 pub(super) struct GitHub {
     title: String,
-    /// Without a slash at its end, as all URLs here.
+    /// The base URL. Without a trailing slash, like all URLs here.
     web: String,
     api: String,
     client_id: String,
@@ -40,7 +40,7 @@ pub(super) struct GitHub {
     client: HttpClient,
 }
 
-/// The answer to a code: a success, or an error that comes with the status 200 all the same.
+/// The response of the token endpoint. GitHub sends errors with status 200 too.
 #[derive(Deserialize)]
 struct TokenAnswer {
     access_token: Option<String>,
@@ -90,7 +90,7 @@ impl GitHub {
         }
     }
 
-    /// Where to send the browser, but for `state`.
+    /// The URL to redirect the browser to, without `state`.
     pub(super) fn authorization_url(&self, callback_url: &str, secrets: &Secrets) -> String {
         let query = form_urlencoded::Serializer::new(String::new())
             .append_pair("client_id", &self.client_id)
@@ -103,7 +103,7 @@ impl GitHub {
         format!("{}/login/oauth/authorize?{query}", self.web)
     }
 
-    /// The account that signed in, if it may come in.
+    /// The account that signed in, if the rules admit it.
     pub(super) async fn finish(
         &self,
         secrets: &Secrets,
@@ -116,12 +116,12 @@ impl GitHub {
         Ok(Account { token: Some(token), ..account })
     }
 
-    /// Where this GitHub is, and what this endpoint is called there.
+    /// The base URL of this GitHub, and the endpoint's client id there.
     pub(super) fn party(&self) -> (&str, &str) {
         (&self.web, &self.client_id)
     }
 
-    /// Whether the account of an access token, which should be `id`, may still come in.
+    /// Whether the rules still admit the account of an access token, which must have this `id`.
     pub(super) async fn recheck(&self, id: &str, token: &str) -> Verdict {
         match self.account(token).await {
             Ok(account) if account.id == id => Verdict::Allowed(account.evidence),
@@ -129,7 +129,7 @@ impl GitHub {
             Err(SignInError::NotAllowed { .. } | SignInError::SingleSignOn { .. }) => {
                 Verdict::Refused(RevocationReason::NotAllowed)
             }
-            // "Bad credentials": the user or an administrator revoked the token, or the account is gone.
+            // "Bad credentials": the user or an administrator revoked the token, or the account no longer exists.
             Err(SignInError::Unexpected { source, .. }) if is_unauthorized(&*source) => {
                 Verdict::Refused(RevocationReason::ProviderRefused)
             }
@@ -140,7 +140,7 @@ impl GitHub {
         }
     }
 
-    /// The account of an access token, if it may come in.
+    /// The account of an access token, if the rules admit it.
     async fn account(&self, token: &str) -> Result<Account, SignInError> {
         let user = self.read(&format!("{}/user", self.api), token).await?;
         let user: User = user.object().map_err(|error| SignInError::unusable(&self.title, error))?;
@@ -148,7 +148,7 @@ impl GitHub {
         let organizations = self.organizations(token, &mut hidden).await?;
         let teams = match self.teams(token, &mut hidden).await {
             Ok(teams) => teams,
-            // An organization suffices.
+            // An organization is sufficient.
             Err(error) if !organizations.is_empty() => {
                 tracing::warn!(provider = self.title, error = chain(&error), "the teams of a user could not be read");
                 Vec::new()
@@ -173,7 +173,7 @@ impl GitHub {
         Err(SignInError::NotAllowed { provider, account: user.login, membership })
     }
 
-    /// A token for a code.
+    /// Exchanges a code for an access token.
     async fn redeem(&self, code: &str, secrets: &Secrets, callback_url: &str) -> Result<String, SignInError> {
         let form = [
             ("client_id", self.client_id.as_str()),
@@ -184,7 +184,7 @@ impl GitHub {
         ];
         let request = self.client.post(&format!("{}/login/oauth/access_token", self.web)).form(&form);
         let answer = self.client.send(request).await.map_err(|error| SignInError::unanswered(&self.title, error))?;
-        // An Enterprise Server answers 404 where it does not know the client.
+        // GitHub Enterprise Server answers 404 to an unknown client id.
         if answer.status() == StatusCode::NOT_FOUND {
             return Err(self.misconfigured("it does not know the client id; check client-id in this login's Secret"));
         }
@@ -206,12 +206,12 @@ impl GitHub {
         }
     }
 
-    /// Whether the organizations and teams that are allowed now still match.
-    pub(super) fn standing(&self, evidence: Option<&LoginEvidence>) -> Standing {
+    /// Whether the evidence matches the organizations and teams that are allowed at present.
+    pub(super) fn status_of(&self, evidence: Option<&LoginEvidence>) -> UserStatus {
         evidence::github(&self.config, evidence)
     }
 
-    /// The evidence for an account whose memberships are not known.
+    /// The evidence for an account with unknown memberships.
     pub(super) fn assumed_evidence(&self) -> LoginEvidence {
         LoginEvidence {
             organizations: evidence::kept(&self.config.allowed_organizations),
@@ -220,7 +220,7 @@ impl GitHub {
         }
     }
 
-    /// The allowed organizations that have the user.
+    /// The allowed organizations that the user is a member of.
     async fn organizations(&self, token: &str, hidden: &mut bool) -> Result<Vec<String>, SignInError> {
         let name =
             |membership: &Membership| (membership.state == "active").then(|| membership.organization.login.clone());
@@ -228,14 +228,14 @@ impl GitHub {
         self.matching(path, token, hidden, &self.config.allowed_organizations, name).await
     }
 
-    /// The allowed teams that have the user.
+    /// The allowed teams that the user is a member of.
     async fn teams(&self, token: &str, hidden: &mut bool) -> Result<Vec<String>, SignInError> {
         let name = |team: &Team| Some(format!("{}/{}", team.organization.login, team.slug));
         self.matching("/user/teams?per_page=100", token, hidden, &self.config.allowed_teams, name).await
     }
 
-    /// Which of the allowed names are in a list in pages, read until all were found. Sets `hidden` where single sign-on
-    /// keeps entries back.
+    /// The allowed names in a paginated list. Reads pages until all names are found. Sets `hidden` if single sign-on
+    /// hides entries.
     async fn matching<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -259,7 +259,7 @@ impl GitHub {
         Ok(found.into_iter().cloned().collect())
     }
 
-    /// The next page (RFC 8288), if it is at the same place: the token is for no other.
+    /// The URL of the next page (RFC 8288), if it has the origin of the API: the token must not be sent to another one.
     fn next_page(&self, headers: &HeaderMap) -> Option<String> {
         let links = headers.get(header::LINK)?.to_str().ok()?;
         let next = links.split(',').find(|link| link.contains(r#"rel="next""#))?;
@@ -275,7 +275,7 @@ impl GitHub {
         self.refusal(&answer).map_or(Ok(answer), Err)
     }
 
-    /// What a refusal of the API means.
+    /// The error for a request that the API refuses.
     fn refusal(&self, answer: &Answer) -> Option<SignInError> {
         let (status, headers) = (answer.status(), answer.headers());
         if !matches!(status, StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS) {
@@ -303,7 +303,7 @@ fn is_unauthorized(error: &(dyn std::error::Error + Send + Sync + 'static)) -> b
     matches!(error.downcast_ref(), Some(AnswerError::Status { status: StatusCode::UNAUTHORIZED, .. }))
 }
 
-/// Where the API of a GitHub is: beside github.com and the hosts of GHE.com, below an Enterprise Server.
+/// The base URL of the API: a subdomain at github.com and GHE.com, a path at an Enterprise Server.
 fn api_of(web: &str) -> String {
     match web.split_once("://") {
         Some((scheme, host)) if host == "github.com" || host.ends_with(".ghe.com") => format!("{scheme}://api.{host}"),
@@ -359,7 +359,7 @@ mod tests {
             if let Ok(membership) = serde_json::from_str::<Membership>(&text) {
                 prop_assert_eq!(answer["state"].as_str(), Some(&*membership.state));
             }
-            // What has its members in another order than by name is nobody's answer.
+            // serde also reads a struct from an array, by position; GitHub never sends that.
             if let Ok(team) = serde_json::from_str::<Team>(&text)
                 && answer["organization"].is_object()
             {

@@ -1,8 +1,9 @@
-//! Who signs in: local users with passwords, accounts of GitHub, accounts of OpenID Connect providers.
+//! The login methods: local users with passwords, GitHub accounts, and accounts of OpenID Connect providers.
 //!
-//! What comes out is a user with an id that stays ([`GrantUser`]), or a reason for people ([`SignInError`]). Of a provider's
-//! tokens only the one is kept with which it is asked again ([`ProviderToken`]): the caller stores it sealed. Knows neither Kubernetes nor pages; the page that begins a sign-in
-//! keeps [`Pending`] for it, sealed.
+//! A sign-in returns a user with a stable id ([`GrantUser`]), or an error with a message for the user
+//! ([`SignInError`]). Of a provider's tokens, only the one for rechecks is kept ([`ProviderToken`]); the caller stores
+//! it sealed. Only the module [`workload`] uses Kubernetes. The crate renders no pages: the page that begins a sign-in
+//! keeps [`Pending`], sealed.
 
 mod error;
 mod evidence;
@@ -22,7 +23,7 @@ use evidence::FingerprintKeys;
 use github::GitHub;
 use jiff::{SignedDuration, Timestamp};
 use oidc::Oidc;
-use passwords::{Room, Users};
+use passwords::{HashPermits, Users};
 use portcullis_budget::Pool;
 use portcullis_config::{KeyError, LoginSecret, LoginSecrets, ServerConfig, SigningKeys};
 use portcullis_core::{
@@ -30,7 +31,7 @@ use portcullis_core::{
     grant::{GrantUser, LoginEvidence},
     login::Login,
 };
-use portcullis_oauth::{ProviderToken, Standing};
+use portcullis_oauth::{ProviderToken, UserStatus};
 use portcullis_outbound::{Outbound, OutboundError};
 use rand::CryptoRng;
 use redirect::{Callback, Flow, Secrets};
@@ -38,28 +39,28 @@ use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt, future::Future, net::IpAddr, sync::Arc};
 use throttle::Throttle;
 
-/// Longer names are nobody's.
+/// The maximum length of a user name that is entered, in bytes, and of a user's display name, in characters.
 const MAX_NAME: usize = 256;
 
-/// All ways to sign in at one endpoint.
+/// All logins of one endpoint.
 pub struct Logins {
-    ways: Vec<Arc<Way>>,
+    methods: Vec<Arc<LoginMethod>>,
     /// The logins whose Secret is missing.
     unavailable: Vec<String>,
     outbound: Arc<Outbound>,
     clock: Arc<dyn Clock>,
-    lasting: Arc<Lasting>,
+    shared: Arc<Shared>,
 }
 
-/// What outlives a reload of the configuration.
+/// State that outlives a reload of the configuration.
 #[derive(Debug, Default)]
-struct Lasting {
+struct Shared {
     throttle: Throttle,
-    room: Room,
+    permits: HashPermits,
 }
 
-/// One way to sign in.
-struct Way {
+/// One login.
+struct LoginMethod {
     login: Login,
     secret: LoginSecret,
     title: String,
@@ -69,27 +70,27 @@ struct Way {
 enum Kind {
     Passwords {
         users: Users,
-        /// By user: the fingerprints of the password's hash.
+        /// By user name: the fingerprints of the password hash, one for each key.
         fingerprints: BTreeMap<String, Vec<String>>,
     },
     GitHub(GitHub),
     Oidc(Box<Oidc>),
 }
 
-/// Why logins cannot be used as they are configured.
+/// A login cannot be used as it is configured.
 #[derive(Debug, thiserror::Error)]
 #[error("login {login:?} cannot be used")]
 pub struct LoginsError {
     /// The login's name.
     pub login: String,
-    /// What is wrong.
+    /// The reason.
     pub source: UnusableLogin,
 }
 
-/// What is wrong with a login.
+/// The reason why a login cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum UnusableLogin {
-    /// Its provider cannot be spoken to.
+    /// The HTTP client for its provider cannot be built.
     #[error(transparent)]
     Outbound(#[from] OutboundError),
     /// The endpoint's keys cannot be used.
@@ -97,50 +98,50 @@ pub enum UnusableLogin {
     Keys(#[from] KeyError),
 }
 
-/// Someone who has just signed in.
+/// The result of a sign-in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedIn {
     /// The user.
     pub user: GrantUser,
-    /// Why the user was let in.
+    /// The facts that admitted the user under the login's rules.
     pub evidence: LoginEvidence,
-    /// With which the provider can be asked again.
+    /// The token for rechecks at the provider, if it issued one.
     pub token: Option<ProviderToken>,
-    /// A hash that names the provider's session.
+    /// A hash that identifies the session at the provider.
     pub session: Option<String>,
 }
 
-/// A way to sign in, for the page that offers it.
+/// A login, as the sign-in page lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoginInfo {
-    /// Names it in URLs.
+    /// The name in URLs.
     pub name: String,
-    /// What people call it.
+    /// The name that the page shows.
     pub title: String,
-    /// What signing in takes.
+    /// How the user authenticates.
     pub kind: LoginKind,
 }
 
-/// What signing in takes.
+/// How a user authenticates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoginKind {
-    /// A user name and a password, asked for here.
+    /// With a user name and a password, on the endpoint's own page.
     Password,
-    /// A visit to the provider.
+    /// At the provider, after a redirect.
     Redirect,
 }
 
-/// The beginning of a sign-in at a provider.
+/// A sign-in that has begun at a provider.
 #[derive(Debug)]
 pub struct Begun {
-    /// Where to send the browser, but for `state`: see [`Begun::with_state`].
+    /// The URL to redirect the browser to, without `state`: see [`Begun::with_state`].
     pub location: String,
-    /// What [`Logins::finish`] needs again.
+    /// The state that [`Logins::finish`] needs.
     pub pending: Pending,
 }
 
 impl Begun {
-    /// Where to send the browser. `state` seals [`Begun::pending`] for this very browser.
+    /// The URL to redirect the browser to. `state` seals [`Begun::pending`] for this browser.
     #[must_use]
     pub fn with_state(&self, state: &str) -> String {
         let state: String = url::form_urlencoded::byte_serialize(state.as_bytes()).collect();
@@ -148,19 +149,19 @@ impl Begun {
     }
 }
 
-/// What is kept for a sign-in while the browser is at the provider. Secret: seal it.
+/// The state of a sign-in while the browser is at the provider. Secret: seal it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pending {
     /// The login's name.
     login: String,
     secrets: Secrets,
-    /// How old the sign-in at the provider may be, in seconds.
+    /// The maximum age of the authentication at the provider, in seconds.
     #[serde(default)]
     max_age: Option<i64>,
 }
 
 impl Pending {
-    /// The name of the login that was begun.
+    /// The name of the login.
     #[must_use]
     pub fn login(&self) -> &str {
         &self.login
@@ -174,7 +175,7 @@ impl fmt::Debug for Pending {
 }
 
 impl Logins {
-    /// Prepares every login that has its secret. Speaks to nobody yet.
+    /// Prepares every login that has its secret. Sends no request.
     pub fn new(
         config: &ServerConfig,
         secrets: &LoginSecrets,
@@ -182,60 +183,63 @@ impl Logins {
         outbound: Arc<Outbound>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, LoginsError> {
-        let none = Self { ways: Vec::new(), unavailable: Vec::new(), outbound, clock, lasting: Arc::default() };
+        let none = Self { methods: Vec::new(), unavailable: Vec::new(), outbound, clock, shared: Arc::default() };
         none.reloaded(config, secrets, keys)
     }
 
-    /// What checking passwords takes is charged there from now on.
+    /// Charges the memory of password checks to this pool from now on.
     pub fn charge(&self, memory: &Arc<Pool>) {
-        self.lasting.room.charge(memory);
+        self.shared.permits.charge(memory);
     }
 
-    /// The logins of another configuration. Who guessed passwords stays known, and so does what was learnt of a
-    /// provider whose login did not change.
+    /// The logins of a new configuration. Keeps the recorded failures of password checks, and the cached metadata and
+    /// keys of each provider whose login did not change.
     pub fn reloaded(
         &self,
         config: &ServerConfig,
         secrets: &LoginSecrets,
         keys: &SigningKeys,
     ) -> Result<Self, LoginsError> {
-        let mut ways = Vec::new();
+        let mut methods = Vec::new();
         let mut unavailable = Vec::new();
         for login in &config.login {
             let secret = secrets.logins.get(&login.name);
-            // What a provider published is kept; fingerprints depend on the keys too.
-            let same = |way: &&Arc<Way>| {
-                way.login == *login && Some(&way.secret) == secret && way.kind() == LoginKind::Redirect
+            // Only provider logins are reused. Password logins are built anew, since fingerprints depend on the keys
+            // too.
+            let same = |method: &&Arc<LoginMethod>| {
+                method.login == *login && Some(&method.secret) == secret && method.kind() == LoginKind::Redirect
             };
-            let way = match (self.ways.iter().find(same), secret) {
-                (Some(way), _) => Some(Arc::clone(way)),
-                (None, Some(secret)) => Way::new(login, secret, keys, &self.outbound)
+            let method = match (self.methods.iter().find(same), secret) {
+                (Some(method), _) => Some(Arc::clone(method)),
+                (None, Some(secret)) => LoginMethod::new(login, secret, keys, &self.outbound)
                     .map_err(|source| LoginsError { login: login.name.clone(), source })?
                     .map(Arc::new),
                 (None, None) => None,
             };
-            match way {
-                Some(way) => ways.push(way),
+            match method {
+                Some(method) => methods.push(method),
                 None => unavailable.push(login.name.clone()),
             }
         }
         Ok(Self {
-            ways,
+            methods,
             unavailable,
             outbound: Arc::clone(&self.outbound),
             clock: Arc::clone(&self.clock),
-            lasting: Arc::clone(&self.lasting),
+            shared: Arc::clone(&self.shared),
         })
     }
 
-    /// The ways that can be used, in the manifest's order.
+    /// The usable logins, in the manifest's order. A password login without users is omitted.
     pub fn list(&self) -> impl Iterator<Item = LoginInfo> {
-        let offered =
-            self.ways.iter().filter(|way| !matches!(&way.kind, Kind::Passwords { users, .. } if users.is_empty()));
-        offered.map(|way| way.info())
+        let offered = self
+            .methods
+            .iter()
+            .filter(|method| !matches!(&method.kind, Kind::Passwords { users, .. } if users.is_empty()));
+        offered.map(|method| method.info())
     }
 
-    /// Signs a local user in. Slow on purpose.
+    /// Signs in a local user. Deliberately slow: it verifies a password hash.
     pub async fn check_password(
         &self,
         login: &str,
@@ -244,18 +248,18 @@ impl Logins {
         address: IpAddr,
         now: Timestamp,
     ) -> Result<SignedIn, SignInError> {
-        let way = self.way(login)?;
-        let Kind::Passwords { users, fingerprints } = &way.kind else { return Err(SignInError::UnknownLogin) };
+        let method = self.method(login)?;
+        let Kind::Passwords { users, fingerprints } = &method.kind else { return Err(SignInError::UnknownLogin) };
         if user.is_empty() || user.len() > MAX_NAME {
             return Err(SignInError::WrongPassword);
         }
-        let Lasting { throttle, room } = &*self.lasting;
+        let Shared { throttle, permits } = &*self.shared;
         throttle.begin(login, user, address, now).map_err(|wait| SignInError::TooManyAttempts { wait })?;
-        match users.check(room, user, password).await {
+        match users.check(permits, user, password).await {
             Ok(true) => {
                 throttle.succeeded(login, user, address, now);
                 let evidence = evidence::of_password(fingerprints.get(user).map_or(&[], Vec::as_slice));
-                Ok(SignedIn { user: way.user(user, user), evidence, token: None, session: None })
+                Ok(SignedIn { user: method.user(user, user), evidence, token: None, session: None })
             }
             Ok(false) => Err(SignInError::WrongPassword),
             Err(error) => {
@@ -265,8 +269,8 @@ impl Logins {
         }
     }
 
-    /// Begins a sign-in at a provider, which will send the browser back to `callback_url`. With `max_age`, a user who
-    /// authenticated at the provider longer ago does it again there.
+    /// Begins a sign-in at a provider, which will redirect the browser to `callback_url`. With `max_age`, the provider
+    /// asks a user whose authentication is older to authenticate again.
     pub fn begin<'a>(
         &'a self,
         login: &'a str,
@@ -277,8 +281,8 @@ impl Logins {
         let secrets = Secrets::generate(rng);
         let max_age = max_age.map(|age| age.as_secs());
         async move {
-            let way = self.way(login)?;
-            let location = match &way.kind {
+            let method = self.method(login)?;
+            let location = match &method.kind {
                 Kind::Passwords { .. } => return Err(SignInError::UnknownLogin),
                 Kind::GitHub(github) => github.authorization_url(callback_url, &secrets),
                 Kind::Oidc(oidc) => oidc.authorization_url(callback_url, &secrets, max_age, self.clock.now()).await?,
@@ -287,8 +291,8 @@ impl Logins {
         }
     }
 
-    /// Ends it: who signed in, by the query that the provider sent the browser back with. The caller has opened `state`
-    /// and knows that it is this browser's.
+    /// Completes a sign-in with the query of the provider's redirect to the callback. The caller has opened `state` and
+    /// checked that it belongs to this browser.
     pub async fn finish(
         &self,
         pending: &Pending,
@@ -296,9 +300,9 @@ impl Logins {
         callback_url: &str,
         now: Timestamp,
     ) -> Result<SignedIn, SignInError> {
-        let way = self.way(&pending.login)?;
+        let method = self.method(&pending.login)?;
         let callback = Callback::parse(callback_query);
-        let account = match &way.kind {
+        let account = match &method.kind {
             Kind::Passwords { .. } => return Err(SignInError::UnknownLogin),
             Kind::GitHub(github) => github.finish(&pending.secrets, &callback, callback_url).await?,
             Kind::Oidc(oidc) => {
@@ -306,68 +310,72 @@ impl Logins {
                 oidc.finish(&flow, &callback, now).await?
             }
         };
-        let token = account.token.zip(way.party()).map(|(token, (provider, client_id))| ProviderToken {
+        let token = account.token.zip(method.party()).map(|(token, (provider, client_id))| ProviderToken {
             provider: provider.to_owned(),
             client_id: client_id.to_owned(),
             token,
         });
-        let session = account.session.map(|session| recheck::session_id(&way.login.name, &session));
-        Ok(SignedIn { user: way.user(&account.id, &account.name), evidence: account.evidence, token, session })
+        let session = account.session.map(|session| recheck::session_id(&method.login.name, &session));
+        Ok(SignedIn { user: method.user(&account.id, &account.name), evidence: account.evidence, token, session })
     }
 
-    /// Whether a user could be one of this endpoint's: the login is there, and a local user is among its users. The
-    /// provider is not asked.
+    /// Whether a user can be valid at this endpoint: the login exists and, for a local user, has that user. Does not
+    /// ask the provider.
     #[must_use]
     pub fn still_known(&self, user_id: &str) -> bool {
-        !matches!(self.standing(user_id, None), Standing::Gone | Standing::Unavailable)
+        !matches!(self.status_of(user_id, None), UserStatus::Missing | UserStatus::Unavailable)
     }
 
-    /// How the evidence of a user who signed in some time ago compares with the present rules. The provider is not asked.
+    /// Compares the evidence of a previous sign-in with the present rules. Does not ask the provider.
     #[must_use]
-    pub fn standing(&self, user_id: &str, evidence: Option<&LoginEvidence>) -> Standing {
+    pub fn status_of(&self, user_id: &str, evidence: Option<&LoginEvidence>) -> UserStatus {
         let Some((login, user)) = user_id.split_once(':').filter(|(_, user)| !user.is_empty()) else {
-            return Standing::Gone;
+            return UserStatus::Missing;
         };
-        match self.way(login) {
-            Ok(way) => way.standing(user, evidence),
-            Err(_) if self.unavailable.iter().any(|name| name == login) => Standing::Unavailable,
-            Err(_) => Standing::Gone,
+        match self.method(login) {
+            Ok(method) => method.status_of(user, evidence),
+            Err(_) if self.unavailable.iter().any(|name| name == login) => UserStatus::Unavailable,
+            Err(_) => UserStatus::Missing,
         }
     }
 
-    /// The evidence that the present rules give for a user whose evidence is not known.
+    /// The evidence that the present rules imply for a user without recorded evidence.
     #[must_use]
     pub fn assumed_evidence(&self, user_id: &str) -> Option<LoginEvidence> {
         let (login, user) = user_id.split_once(':')?;
-        Some(match &self.way(login).ok()?.kind {
+        Some(match &self.method(login).ok()?.kind {
             Kind::Passwords { fingerprints, .. } => evidence::of_password(fingerprints.get(user)?),
             Kind::GitHub(github) => github.assumed_evidence(),
             Kind::Oidc(oidc) => oidc.assumed_evidence(),
         })
     }
 
-    /// The login of a user, and after what time consent needs another sign-in there.
+    /// The login of a user, and the age of a sign-in after which consent needs another one.
     #[must_use]
     pub fn reauthentication(&self, user_id: &str) -> Option<(LoginInfo, SignedDuration)> {
         let (login, _) = user_id.split_once(':')?;
-        let way = self.way(login).ok()?;
-        let after = SignedDuration::try_from(way.login.reauthenticate_after.as_duration()).ok()?;
-        Some((way.info(), after))
+        let method = self.method(login).ok()?;
+        let after = SignedDuration::try_from(method.login.reauthenticate_after.as_duration()).ok()?;
+        Some((method.info(), after))
     }
 
-    fn way(&self, login: &str) -> Result<&Way, SignInError> {
-        self.ways.iter().find(|way| way.login.name == login).map(AsRef::as_ref).ok_or(SignInError::UnknownLogin)
+    fn method(&self, login: &str) -> Result<&LoginMethod, SignInError> {
+        self.methods
+            .iter()
+            .find(|method| method.login.name == login)
+            .map(AsRef::as_ref)
+            .ok_or(SignInError::UnknownLogin)
     }
 }
 
 impl fmt::Debug for Logins {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Logins").field("ways", &self.list().collect::<Vec<_>>()).finish_non_exhaustive()
+        f.debug_struct("Logins").field("methods", &self.list().collect::<Vec<_>>()).finish_non_exhaustive()
     }
 }
 
-impl Way {
-    /// `None` where login and secret are of different kinds, which no plan makes.
+impl LoginMethod {
+    /// `None` if login and secret are of different kinds, which the plan never produces.
     fn new(
         login: &Login,
         secret: &LoginSecret,
@@ -397,13 +405,13 @@ impl Way {
         Ok(Some(Self { login: login.clone(), secret: secret.clone(), title, kind }))
     }
 
-    fn standing(&self, user: &str, evidence: Option<&LoginEvidence>) -> Standing {
+    fn status_of(&self, user: &str, evidence: Option<&LoginEvidence>) -> UserStatus {
         match &self.kind {
             Kind::Passwords { fingerprints, .. } => {
-                fingerprints.get(user).map_or(Standing::Gone, |known| evidence::password(known, evidence))
+                fingerprints.get(user).map_or(UserStatus::Missing, |known| evidence::password(known, evidence))
             }
-            Kind::GitHub(github) => github.standing(evidence),
-            Kind::Oidc(oidc) => oidc.standing(evidence),
+            Kind::GitHub(github) => github.status_of(evidence),
+            Kind::Oidc(oidc) => oidc.status_of(evidence),
         }
     }
 
@@ -418,7 +426,7 @@ impl Way {
         }
     }
 
-    /// The user as grants and tokens have it.
+    /// The user, as grants and tokens record it.
     fn user(&self, id: &str, name: &str) -> GrantUser {
         let name: String = name.chars().filter(|letter| !letter.is_control()).take(MAX_NAME).collect();
         let name = if name.trim().is_empty() { id.to_owned() } else { name };
@@ -429,7 +437,7 @@ impl Way {
         format!("{}:{id}", self.login.name)
     }
 
-    /// The provider, and what this endpoint is called there; `None` for local users.
+    /// The provider, and the endpoint's client id there; `None` for local users.
     fn party(&self) -> Option<(&str, &str)> {
         match &self.kind {
             Kind::Passwords { .. } => None,

@@ -1,8 +1,8 @@
 //! Local users: the bcrypt and argon2 hashes of an htpasswd file.
 //!
-//! Hashing is slow on purpose, so it happens off the async threads, and only so many at once: a flood of tries can
-//! neither take all processors nor the memory that argon2 asks for. A name that nobody has costs as much as one that
-//! somebody has: its password is held against some user's hash, and the outcome ignored.
+//! Hashing is deliberately slow. It runs on blocking threads with limited concurrency, so that a flood of attempts can
+//! occupy neither all processors nor all memory. An unknown user name costs as much as a known one: the password is
+//! verified against the hash of another user, and the result is ignored.
 
 use crate::error::SignInError;
 use arc_swap::ArcSwapOption;
@@ -12,33 +12,33 @@ use sha2::{Digest as _, Sha256};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
 
-/// Longer ones are wrong without looking: nobody types them, and hashing them costs.
+/// The maximum length of a password, in bytes. Longer ones are rejected without hashing.
 const MAX_PASSWORD: usize = 1024;
-/// How many are hashed at once.
+/// The number of permits for concurrent hashing.
 const AT_ONCE: u32 = 2;
-/// An argon2 hash that takes more memory than this (in KiB) is checked alone.
+/// The memory, in KiB, above which an argon2 hash takes all permits.
 const HEAVY: u32 = 32 * 1024;
-/// How long a try waits for its turn.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// The timeout of an attempt that waits for a permit or for memory.
+const PERMIT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Room for hashing: one for all logins, however often they are loaded.
+/// The permits for hashing, shared by all logins and kept at a reload.
 #[derive(Debug)]
-pub(super) struct Room {
-    places: Arc<Semaphore>,
-    patience: Duration,
+pub(super) struct HashPermits {
+    semaphore: Arc<Semaphore>,
+    timeout: Duration,
     /// The memory that hashing shares with requests.
     memory: ArcSwapOption<Pool>,
 }
 
-impl Default for Room {
+impl Default for HashPermits {
     fn default() -> Self {
-        let places = Arc::new(Semaphore::new(AT_ONCE as usize));
-        Self { places, patience: PATIENCE, memory: ArcSwapOption::empty() }
+        let semaphore = Arc::new(Semaphore::new(AT_ONCE as usize));
+        Self { semaphore, timeout: PERMIT_TIMEOUT, memory: ArcSwapOption::empty() }
     }
 }
 
-impl Room {
-    /// What hashes take is charged there from now on.
+impl HashPermits {
+    /// Charges the memory of hashing to this pool from now on.
     pub(super) fn charge(&self, memory: &Arc<Pool>) {
         self.memory.store(Some(Arc::clone(memory)));
     }
@@ -47,7 +47,7 @@ impl Room {
 /// The users of one login.
 pub(super) struct Users {
     hashes: BTreeMap<String, String>,
-    /// What decides whose hash stands in for nobody's: secret, and the same while the users are.
+    /// The secret that selects the hash for an unknown name: a digest of the users, so that it changes only with them.
     stand_in: [u8; 32],
 }
 
@@ -70,36 +70,39 @@ impl Users {
         self.hashes.contains_key(name)
     }
 
-    /// Whether this is the user's password.
-    pub(super) async fn check(&self, room: &Room, name: &str, password: String) -> Result<bool, SignInError> {
+    /// Whether the password is the user's.
+    pub(super) async fn check(&self, permits: &HashPermits, name: &str, password: String) -> Result<bool, SignInError> {
         let known = self.has(name);
-        let Some(hash) = self.hashes.get(name).or_else(|| self.hash_for_nobody(name)).cloned() else {
+        let Some(hash) = self.hashes.get(name).or_else(|| self.hash_for_unknown_user(name)).cloned() else {
             return Ok(false);
         };
         if password.len() > MAX_PASSWORD {
             return Ok(false);
         }
-        let places = Arc::clone(&room.places).acquire_many_owned(weight(&hash));
-        let place = timeout(room.patience, places).await.map_err(|_| SignInError::Busy { wait: PATIENCE })?;
-        let place = place.map_err(|error| SignInError::Internal(error.into()))?;
-        let memory = match room.memory.load_full() {
+        let semaphore = Arc::clone(&permits.semaphore).acquire_many_owned(weight(&hash));
+        let permit =
+            timeout(permits.timeout, semaphore).await.map_err(|_| SignInError::Busy { wait: PERMIT_TIMEOUT })?;
+        let permit = permit.map_err(|error| SignInError::Internal(error.into()))?;
+        let memory = match permits.memory.load_full() {
             Some(pool) => {
-                // One that takes more than there is takes all of it: whether it is too costly, the operator says.
+                // A hash that needs more than the whole budget takes the whole budget. The operator reports hashes that
+                // cost too much.
                 let taken = pool.take(memory(&hash).min(pool.total()), Holders::default());
-                Some(timeout(room.patience, taken).await.map_err(|_| SignInError::Busy { wait: PATIENCE })?)
+                Some(timeout(permits.timeout, taken).await.map_err(|_| SignInError::Busy { wait: PERMIT_TIMEOUT })?)
             }
             None => None,
         };
         let right = spawn_blocking(move || {
             let right = verify(&hash, password.as_bytes());
-            drop((place, memory));
+            drop((permit, memory));
             right
         });
         Ok(right.await.map_err(|error| SignInError::Internal(error.into()))? && known)
     }
 
-    /// The same user's for the same name, so that two tries do not differ; as likely to be costly as a real one.
-    fn hash_for_nobody(&self, name: &str) -> Option<&String> {
+    /// The hash for an unknown name: always that of the same user, so that repeated attempts take the same time, and
+    /// with the same distribution of costs as known users.
+    fn hash_for_unknown_user(&self, name: &str) -> Option<&String> {
         let digest: [u8; 32] = Sha256::new().chain_update(self.stand_in).chain_update(name).finalize().into();
         let number =
             digest.iter().fold(0_usize, |number, byte| number.wrapping_mul(256).wrapping_add(usize::from(*byte)));
@@ -107,24 +110,24 @@ impl Users {
     }
 }
 
-/// How many places a hash takes.
+/// The number of permits that a hash takes.
 fn weight(hash: &str) -> u32 {
     if memory(hash) > u64::from(HEAVY) << 10 { AT_ONCE } else { 1 }
 }
 
-/// How much memory checking a hash takes, in bytes.
+/// The memory to verify a hash, in bytes.
 fn memory(hash: &str) -> u64 {
     let kibibytes = PasswordHash::new(hash).ok().and_then(|hash| hash.params.get_decimal("m"));
     kibibytes.map_or(0, |kibibytes| u64::from(kibibytes) << 10)
 }
 
-/// A hash that cannot be read matches nothing.
+/// A hash that cannot be parsed matches no password.
 fn verify(hash: &str, password: &[u8]) -> bool {
     if hash.starts_with("$argon2") {
-        // The hash says which of argon2i, argon2d and argon2id it is, and at which cost.
+        // The hash names its variant (argon2i, argon2d or argon2id) and its cost.
         return PasswordHash::new(hash).is_ok_and(|hash| Argon2::default().verify_password(password, &hash).is_ok());
     }
-    // Cut off after 72 bytes, as `htpasswd -B` does.
+    // bcrypt truncates the password after 72 bytes, as `htpasswd -B` does.
     bcrypt::verify(password, hash).unwrap_or(false)
 }
 
@@ -148,7 +151,7 @@ mod tests {
     }
 
     async fn check(users: &Users, name: &str, password: &str) -> bool {
-        users.check(&Room::default(), name, password.to_owned()).await.unwrap()
+        users.check(&HashPermits::default(), name, password.to_owned()).await.unwrap()
     }
 
     #[tokio::test]
@@ -179,7 +182,7 @@ mod tests {
             ("odd", "$argon2id$?".to_owned()),
         ]);
         let long = "x".repeat(MAX_PASSWORD + 1);
-        // Somebody's password is nobody's at another name.
+        // A password is valid only for its own user.
         for (name, password) in [("grace", "right"), ("ADA", "right"), ("broken", ""), ("odd", "right"), ("ada", &long)]
         {
             assert!(!check(&users, name, password).await, "{name}");
@@ -193,7 +196,7 @@ mod tests {
             .map(|cost| (format!("user-{cost}"), bcrypt::hash_with_salt("x", cost, [1; 16]).unwrap().to_string()))
             .collect();
         let users = Users::new(kinds.iter().cloned().collect());
-        let stand_in = |name: &str| users.hash_for_nobody(name).unwrap().clone();
+        let stand_in = |name: &str| users.hash_for_unknown_user(name).unwrap().clone();
         let drawn: std::collections::BTreeSet<String> = (0..200).map(|n| stand_in(&format!("nobody-{n}"))).collect();
         assert_eq!(drawn.len(), 4, "each user stands in for somebody");
         assert_eq!(stand_in("grace"), stand_in("grace"), "always the same one");
@@ -209,25 +212,25 @@ mod tests {
     #[tokio::test]
     async fn who_finds_no_room_is_told_to_come_back() {
         let users = users(&[("ada", bcrypted("right"))]);
-        let room = Room { patience: Duration::from_millis(1), ..Room::default() };
-        let all = room.places.acquire_many(AT_ONCE).await.unwrap();
-        let refused = users.check(&room, "ada", "right".to_owned()).await.unwrap_err();
-        assert_eq!(refused.retry_after(), Some(PATIENCE));
+        let permits = HashPermits { timeout: Duration::from_millis(1), ..HashPermits::default() };
+        let all = permits.semaphore.acquire_many(AT_ONCE).await.unwrap();
+        let refused = users.check(&permits, "ada", "right".to_owned()).await.unwrap_err();
+        assert_eq!(refused.retry_after(), Some(PERMIT_TIMEOUT));
         drop(all);
-        assert!(users.check(&room, "ada", "right".to_owned()).await.unwrap());
+        assert!(users.check(&permits, "ada", "right".to_owned()).await.unwrap());
     }
 
     #[tokio::test]
     async fn hashes_take_their_memory_of_the_budget() {
         let users = users(&[("ada", argon2ed(Algorithm::Argon2id, 1024, "right"))]);
-        let room = Room { patience: Duration::from_millis(1), ..Room::default() };
+        let permits = HashPermits { timeout: Duration::from_millis(1), ..HashPermits::default() };
         let pool = Pool::new(2 << 20);
-        room.charge(&pool);
+        permits.charge(&pool);
         let all = pool.try_take((1 << 20) + 1, Holders::default()).unwrap();
-        let refused = users.check(&room, "ada", "right".to_owned()).await.unwrap_err();
-        assert_eq!(refused.retry_after(), Some(PATIENCE));
+        let refused = users.check(&permits, "ada", "right".to_owned()).await.unwrap_err();
+        assert_eq!(refused.retry_after(), Some(PERMIT_TIMEOUT));
         drop(all);
-        assert!(users.check(&room, "ada", "right".to_owned()).await.unwrap());
+        assert!(users.check(&permits, "ada", "right".to_owned()).await.unwrap());
         assert_eq!(pool.free(), 2 << 20);
     }
 }

@@ -1,5 +1,5 @@
-//! What every sign-in at a provider has in common: the secrets of one flow (RFC 7636, OpenID Connect Core §3.1.2.1) and
-//! the query that comes back (RFC 6749 §4.1.2, RFC 9207).
+//! The common parts of every sign-in at a provider: the secrets of a flow (RFC 7636, OpenID Connect Core §3.1.2.1) and
+//! the query of the callback (RFC 6749 §4.1.2, RFC 9207).
 
 use crate::error::SignInError;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -9,32 +9,32 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use url::form_urlencoded;
 
-/// What only this endpoint knows of one flow.
+/// The secrets of one flow.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Secrets {
     /// The PKCE code verifier.
     pub(super) verifier: String,
-    /// What the ID token has to repeat.
+    /// The nonce that the ID token must contain.
     pub(super) nonce: String,
 }
 
-/// One flow that comes back from a provider.
+/// One flow, at its callback from a provider.
 pub(super) struct Flow<'a> {
     pub(super) secrets: &'a Secrets,
     pub(super) callback_url: &'a str,
-    /// How long ago the user may have authenticated at the provider, in seconds.
+    /// The maximum age of the authentication at the provider, in seconds.
     pub(super) max_age: Option<i64>,
 }
 
-/// An account at a provider that may come in.
+/// A provider's account that the login's rules admit.
 pub(super) struct Account {
-    /// The provider's id of it.
+    /// The account's id at the provider.
     pub(super) id: String,
     pub(super) name: String,
     pub(super) evidence: LoginEvidence,
-    /// With which the provider is asked again.
+    /// The token for rechecks.
     pub(super) token: Option<String>,
-    /// The provider's session (`sid`).
+    /// The id of the session at the provider (`sid`).
     pub(super) session: Option<String>,
 }
 
@@ -46,18 +46,18 @@ impl Secrets {
         Self { verifier: URL_SAFE_NO_PAD.encode(verifier), nonce: URL_SAFE_NO_PAD.encode(nonce) }
     }
 
-    /// The code challenge, method `S256`.
+    /// The code challenge for the method `S256`.
     pub(super) fn challenge(&self) -> String {
         URL_SAFE_NO_PAD.encode(Sha256::digest(&self.verifier))
     }
 }
 
-/// The query that a provider sent the browser back with. Of a parameter that is there twice, nothing counts.
+/// The query of the provider's redirect to the callback. A repeated parameter invalidates it.
 #[derive(Default)]
 pub(super) struct Callback {
     code: Option<String>,
     error: Option<String>,
-    /// Who answers (RFC 9207).
+    /// The issuer of the response (RFC 9207).
     pub(super) issuer: Option<String>,
     repeated: bool,
 }
@@ -77,7 +77,7 @@ impl Callback {
         callback
     }
 
-    /// The code, or what the provider said instead.
+    /// The code, or the error of the response.
     pub(super) fn code(&self, provider: &str) -> Result<&str, SignInError> {
         if self.repeated {
             return Err(SignInError::mismatch(provider, "a parameter of the callback is there twice"));
@@ -92,8 +92,8 @@ impl Callback {
     }
 }
 
-/// What an `error` in the callback means (RFC 6749 §4.1.2.1, OpenID Connect Core §3.1.2.6). Words that are not known are
-/// not repeated: anybody can make a link with them.
+/// The meaning of an `error` in the callback (RFC 6749 §4.1.2.1, OpenID Connect Core §3.1.2.6). The message does not
+/// repeat unknown error codes, since anyone can create a link that contains one.
 fn refusal(provider: &str, error: &str) -> SignInError {
     let misconfigured =
         |what: &str| SignInError::Misconfigured { provider: provider.to_owned(), what: what.to_owned() };

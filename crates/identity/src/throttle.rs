@@ -1,12 +1,12 @@
-//! Slows guessing of passwords down: per account, and per address.
+//! Rate limits on password guessing: per account and per address.
 //!
-//! The first few wrong passwords cost nothing; from then on each doubles the wait before the next try. The address pays
-//! more: up to a quarter of an hour. An account's wait stays under half a minute, and an address from which its owner
-//! signed in lately does not feel it at all. So whoever guesses from many addresses is slowed down to a few thousand
-//! tries a day, and cannot lock the owner out.
+//! The first few wrong passwords have no effect; each further one doubles the wait before the next attempt. The wait of
+//! an address grows up to 15 minutes. The wait of an account is at most 30 seconds, and does not apply to an
+//! address from which the account signed in recently. An attacker with many addresses is limited to a few thousand
+//! attempts a day and cannot lock the user out.
 //!
-//! A try is charged before the password is looked at, and a right one gets its money back: a hundred tries at the same
-//! instant count as a hundred. Memory is bounded, and forgets.
+//! An attempt is charged before the password is verified, and a success is refunded: a hundred simultaneous attempts
+//! count as a hundred. The number of entries is bounded, and entries expire.
 
 use jiff::{SignedDuration, Timestamp};
 use portcullis_core::ip_ranges::network;
@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-/// How many of each are remembered.
+/// The maximum number of entries in each table.
 const CAPACITY: usize = 10_000;
 
 const ACCOUNT: Rule =
@@ -29,34 +29,34 @@ const ADDRESS: Rule = Rule {
     memory: SignedDuration::from_hours(1),
     capacity: CAPACITY,
 };
-/// How long an address counts as the owner's.
+/// How long an address remains familiar after a sign-in.
 const FAMILIAR: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-/// How one kind of thing is slowed down.
+/// The limits for accounts or for addresses.
 #[derive(Clone, Copy, Debug)]
 struct Rule {
-    /// Wrong tries that cost nothing.
+    /// The number of wrong attempts without a wait.
     free: u32,
     /// The longest wait.
     longest: SignedDuration,
-    /// How long after the last wrong try all are forgotten.
+    /// The time after the last wrong attempt when the entry expires.
     memory: SignedDuration,
-    /// How many are remembered.
+    /// The maximum number of entries.
     capacity: usize,
 }
 
-/// Who tried wrong passwords lately.
+/// The recent failures, and the familiar addresses.
 #[derive(Debug, Default)]
 pub(super) struct Throttle(Mutex<Tables>);
 
-/// A login and a user name in it.
+/// A login, and a user name in it.
 type Account = (String, String);
 
 #[derive(Debug, Default)]
 struct Tables {
     accounts: HashMap<Account, Failures>,
     addresses: HashMap<IpAddr, Failures>,
-    /// Where accounts signed in from, and when they did last.
+    /// The time of the last sign-in of each account from each address.
     familiar: HashMap<(Account, IpAddr), Timestamp>,
 }
 
@@ -67,7 +67,7 @@ struct Failures {
 }
 
 impl Failures {
-    /// When another try may be made.
+    /// The time when another attempt is allowed.
     fn open_at(&self, rule: &Rule) -> Timestamp {
         let Some(beyond) = self.count.checked_sub(rule.free) else { return self.last };
         let wait =
@@ -77,7 +77,7 @@ impl Failures {
 }
 
 impl Throttle {
-    /// Charges a try, or says how long to wait before one. A try that has to wait is not charged.
+    /// Charges an attempt, or returns the wait before the next one. An attempt that must wait is not charged.
     pub(super) fn begin(&self, login: &str, user: &str, address: IpAddr, now: Timestamp) -> Result<(), Duration> {
         let (account, address) = (account(login, user), network(address));
         let mut guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -97,7 +97,7 @@ impl Throttle {
         Ok(())
     }
 
-    /// The password of a charged try was never looked at.
+    /// Refunds a charged attempt whose password was not verified.
     pub(super) fn undone(&self, login: &str, user: &str, address: IpAddr) {
         let mut guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Tables { accounts, addresses, .. } = &mut *guard;
@@ -107,12 +107,13 @@ impl Throttle {
         }
     }
 
-    /// The password of a charged try was right.
+    /// Records that the password of a charged attempt was correct.
     pub(super) fn succeeded(&self, login: &str, user: &str, address: IpAddr, now: Timestamp) {
         let (account, address) = (account(login, user), network(address));
         let mut guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         guard.accounts.remove(&account);
-        // Only this try's: else one account of his own would let a guesser begin anew at the others'.
+        // Refund only this attempt: otherwise, an attacker with one valid account could reset the limit for guesses at
+        // others.
         if let Some(failures) = guard.addresses.get_mut(&address) {
             failures.count = failures.count.saturating_sub(1);
         }
@@ -149,7 +150,7 @@ fn charge<K: Eq + Hash + Clone>(table: &mut HashMap<K, Failures>, key: K, rule: 
     *failures = Failures { count: failures.count.saturating_add(1), last: now };
 }
 
-/// Drops the one that is worth least.
+/// Removes the entry with the lowest worth.
 fn evict<K: Eq + Hash + Clone, V, W: Ord>(table: &mut HashMap<K, V>, worth: impl Fn(&V) -> W) {
     if let Some(least) = table.iter().min_by_key(|(_, value)| worth(value)).map(|(key, _)| key.clone()) {
         table.remove(&least);
@@ -171,7 +172,7 @@ mod tests {
         wait.as_secs()
     }
 
-    /// Tries as soon as it is allowed to, `times` times, always with a wrong password. The waits in between.
+    /// Makes `times` attempts with a wrong password, each as early as allowed. Returns the waits in between.
     fn guess(throttle: &Throttle, user: &str, addresses: &[&str], times: usize, now: &mut i64) -> Vec<u64> {
         let mut waits = Vec::new();
         for time in 0..times {
@@ -219,7 +220,7 @@ mod tests {
         let stranger = "203.0.113.1".parse().unwrap();
         assert_eq!(throttle.begin("local", "ada", stranger, at(now)).map_err(seconds), Err(30));
         assert_eq!(throttle.begin("local", "ada", home, at(now)), Ok(()));
-        // Her own address is slowed down all the same, should the guesser sit beside her.
+        // Her own address is still limited, in case the attacker shares it.
         let waits = guess(&throttle, "ada", &[HOME], 12, &mut now);
         assert!(waits.last() > Some(&1), "{waits:?}");
     }

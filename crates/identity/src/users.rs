@@ -1,15 +1,15 @@
-//! The logins as the authorization server sees them.
+//! The logins, as the trait [`Users`] of the authorization server.
 
 use crate::Logins;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use portcullis_core::grant::LoginEvidence;
-use portcullis_oauth::{ProviderToken, RecheckPolicy, Rechecked, Standing, Users};
+use portcullis_oauth::{ProviderToken, RecheckPolicy, Rechecked, UserStatus, Users};
 
 #[async_trait]
 impl Users for Logins {
-    fn standing(&self, user_id: &str, evidence: Option<&LoginEvidence>) -> Standing {
-        Self::standing(self, user_id, evidence)
+    fn status_of(&self, user_id: &str, evidence: Option<&LoginEvidence>) -> UserStatus {
+        Self::status_of(self, user_id, evidence)
     }
 
     fn assumed_evidence(&self, user_id: &str) -> Option<LoginEvidence> {

@@ -1,9 +1,10 @@
-//! Pods, by the projected tokens of their service accounts: verified with the keys that the API server publishes.
+//! Pods, authenticated by the projected tokens of their service accounts. Verified with the keys that the API server
+//! publishes.
 //!
-//! Not by a TokenReview, which would need a right in the whole cluster: the keys every service account may read
-//! (ClusterRole `system:service-account-issuer-discovery`). The price: a token counts until it expires, also where its
-//! pod or service account was deleted before. So only tokens count that were made for a day at most; pods' own live an
-//! hour unless their manifest says otherwise.
+//! A TokenReview would need a cluster-wide permission, whereas every service account may read the keys (ClusterRole
+//! `system:service-account-issuer-discovery`). The drawback: a token is valid until it expires, even if its pod or
+//! service account was deleted before. For this reason, only tokens with a lifetime of at most a day are accepted; the
+//! default for pods is an hour.
 
 use async_trait::async_trait;
 use http::Request;
@@ -18,10 +19,10 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::{error::Error, fmt};
 
-/// The longest life of a token that counts.
+/// The longest accepted lifetime of a token.
 const LONGEST: SignedDuration = SignedDuration::from_hours(24);
 const DISCOVERY: &str = "/.well-known/openid-configuration";
-/// Not the `jwks_uri` of the discovery: that may be an address for the world outside.
+/// Used instead of the `jwks_uri` of the discovery document, which may be an address for clients outside the cluster.
 const KEYS: &str = "/openid/v1/jwks";
 
 /// The service accounts of the cluster.
@@ -31,7 +32,7 @@ pub struct ServiceAccounts {
 }
 
 impl ServiceAccounts {
-    /// Of the cluster that `client` speaks to. Asks nothing yet.
+    /// The service accounts of the cluster of `client`. Sends no request.
     #[must_use]
     pub fn of(client: Client) -> Self {
         Self { keys: IssuerKeys::new(ApiServer(client)) }

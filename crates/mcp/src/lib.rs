@@ -5,6 +5,7 @@
 
 mod accept;
 mod batch;
+mod card;
 mod completion;
 mod direct;
 mod edge;
@@ -19,6 +20,7 @@ mod scope_gate;
 mod splice;
 mod subscriptions;
 
+pub use card::{AI_CATALOG, SERVER_CARD, SERVER_CARD_PATH, ai_catalog, server_card};
 pub use edge::{Endpoint, MessageRate};
 pub use handler::Handler;
 pub use scope_gate::{Requested, ScopeGate, Target};

@@ -1,8 +1,8 @@
-//! What is kept about users of an identity provider: the sealed token with which the provider is asked again, when it was
-//! asked, and which of its sessions have ended (OpenID Connect Back-Channel Logout 1.0).
+//! The data that is stored about users of an identity provider: the sealed token for rechecks, the time of the last
+//! check, and ended provider sessions (OpenID Connect Back-Channel Logout 1.0).
 //!
-//! [`Accounts`] hides the store, as [`Grants`](super::grant::Grants) does. The functions on [`Account`] are pure: each
-//! returns the account to store in place of the present one.
+//! [`Accounts`] abstracts the store, as [`Grants`](super::grant::Grants) does. The functions on [`Account`] are pure:
+//! each returns the account to store in place of the present one.
 
 use crate::{grant::GrantsError, users::RecheckPolicy};
 use async_trait::async_trait;
@@ -16,10 +16,10 @@ use std::{fmt::Debug, sync::Arc};
 /// Maximum number of provider sessions that are kept for one user.
 pub const MAX_SESSIONS: usize = 32;
 
-/// How long a server may use the token before another server may: longer than the requests to a provider can take together.
+/// How long a server has exclusive use of the token: longer than all requests to a provider together can take.
 const LEASE: SignedDuration = SignedDuration::from_secs(60);
 
-/// One user's account.
+/// The account of one user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
     /// The user.
@@ -28,9 +28,9 @@ pub struct Account {
     pub signed_in_at: Option<Timestamp>,
     /// The provider's token.
     pub token: Option<SealedToken>,
-    /// When the provider last let the user in; `None` where it must be asked at the next refresh.
+    /// When the provider last let the user in; `None` if it must be asked at the next refresh.
     pub checked_at: Option<Timestamp>,
-    /// Who uses the token now.
+    /// The lease of the server that uses the token at present.
     pub lease: Option<CheckLease>,
     /// Set when the provider no longer lets the user in.
     pub refused: Option<ProviderRefusal>,
@@ -38,41 +38,41 @@ pub struct Account {
     pub sessions_end_before: Option<Timestamp>,
     /// The provider's sessions, the latest last.
     pub sessions: Vec<ProviderSession>,
-    /// Opaque store version, for optimistic locking; empty where it is not stored yet.
+    /// Opaque store version, for optimistic locking; empty if the account is not stored yet.
     pub version: String,
 }
 
-/// What a refresh of a grant does about the user's account.
+/// What a refresh of a grant must do about the user's account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Due {
-    /// The last answer of the provider still counts.
+    /// The last answer of the provider is still valid.
     Nothing,
     /// The provider must be asked again, with this token.
     Check(SealedToken),
-    /// Another server asks it.
+    /// Another server is asking the provider.
     Wait,
-    /// The grant ends.
+    /// The grant ends, for this reason.
     End(RevocationReason),
 }
 
-/// Where the accounts of one endpoint are kept.
+/// The store of the accounts of one endpoint.
 #[async_trait]
 pub trait Accounts: Debug + Send + Sync {
-    /// From memory; no I/O.
+    /// Reads from memory; no I/O.
     fn account(&self, user_id: &str) -> Option<Arc<Account>>;
 
     /// The users of `login` who signed in with this session of the provider, from memory.
     fn users_of_session(&self, login: &str, session: &str) -> Vec<String>;
 
-    /// From the store.
+    /// Reads from the store.
     async fn read_account(&self, user_id: &str) -> Result<Option<Arc<Account>>, GrantsError>;
 
-    /// Stores a new account, or replaces the one of this version. [`GrantsError::Exists`], [`GrantsError::Conflict`] or
-    /// [`GrantsError::NotFound`] where another write came first.
+    /// Stores a new account, or replaces the one of this version. Fails with [`GrantsError::Exists`],
+    /// [`GrantsError::Conflict`] or [`GrantsError::NotFound`] if another write came first.
     async fn write_account(&self, account: Account) -> Result<Arc<Account>, GrantsError>;
 }
 
-/// The object name of a user's account: the same at every server, so that two of them cannot make two.
+/// The object name of a user's account: the same at every server, so that two servers cannot create two accounts.
 #[must_use]
 pub fn object_name(endpoint: &str, user_id: &str) -> String {
     use sha2::{Digest as _, Sha256};
@@ -85,7 +85,7 @@ pub fn object_name(endpoint: &str, user_id: &str) -> String {
 }
 
 impl Account {
-    /// Of a user of whom nothing is kept yet.
+    /// The account of a user without stored data.
     #[must_use]
     pub fn new(user: GrantUser) -> Self {
         Self {
@@ -101,7 +101,8 @@ impl Account {
         }
     }
 
-    /// After a sign-in. Without a new token the old one stays: not every provider gives one at every sign-in.
+    /// The account after a sign-in. Without a new token, the old one is kept: not every provider issues one at every
+    /// sign-in.
     #[must_use]
     pub fn signed_in(
         mut self,
@@ -114,7 +115,7 @@ impl Account {
         self.signed_in_at = self.signed_in_at.max(Some(now));
         self.checked_at = self.checked_at.max(Some(now));
         if token.is_some() {
-            // Who holds the lease asks with the old token, and finds that this one is newer.
+            // The server with the lease used the old token, and will find that this one is newer.
             self.token = token;
             self.lease = None;
         }
@@ -124,7 +125,8 @@ impl Account {
         self
     }
 
-    /// After the provider ended one session, or all that began until `at`. Grants are checked at their next refresh.
+    /// The account after the provider ended one session, or all that began until `at`. Grants are checked at their next
+    /// refresh.
     #[must_use]
     pub fn logged_out(mut self, session: Option<&str>, at: Timestamp) -> Self {
         match session {
@@ -140,7 +142,8 @@ impl Account {
         let ended = ended || known.is_some_and(|known| known.ended);
         self.sessions.push(ProviderSession { id: id.to_owned(), at, ended });
         let surplus = self.sessions.len().saturating_sub(MAX_SESSIONS);
-        // An ended session that is dropped must not count again, so it ends what began until it was last heard of.
+        // An ended session must not become valid when its entry is dropped, so all sessions that began until its last
+        // update end.
         let ended_at = self.sessions.drain(..surplus).filter(|dropped| dropped.ended).map(|dropped| dropped.at).max();
         self.sessions_end_before = self.sessions_end_before.max(ended_at);
     }
@@ -154,14 +157,14 @@ impl Account {
             || session.is_some_and(|id| self.sessions.iter().any(|known| known.ended && known.id == id))
     }
 
-    /// Why a grant whose user signed in at `since` has ended at the provider.
+    /// Why a grant whose user signed in at `since` has ended at the provider, if it has.
     #[must_use]
     pub fn refusal(&self, since: Timestamp) -> Option<RevocationReason> {
         let refused = self.refused.as_ref()?;
         (since.as_second() <= refused.at.as_second()).then_some(refused.reason)
     }
 
-    /// For `holder`, who is about to ask the provider.
+    /// The account with a lease for `holder`, which is about to ask the provider.
     #[must_use]
     pub fn leased(mut self, holder: &str, now: Timestamp) -> Self {
         let until = now.saturating_add(LEASE).unwrap_or(Timestamp::MAX);
@@ -169,7 +172,7 @@ impl Account {
         self
     }
 
-    /// The lease is given back, with the token that the provider gave in place of the old one.
+    /// The account after the lease is released, with the provider's replacement for the old token, if any.
     #[must_use]
     pub fn released(mut self, token: Option<SealedToken>) -> Self {
         self.lease = None;
@@ -179,14 +182,14 @@ impl Account {
         self
     }
 
-    /// The provider still lets the user in.
+    /// The account after the provider let the user in.
     #[must_use]
     pub fn allowed(mut self, token: Option<SealedToken>, now: Timestamp) -> Self {
         self.checked_at = Some(now);
         self.released(token)
     }
 
-    /// The provider no longer lets the user in. Its token is of no use any more.
+    /// The account after the provider refused the user. The token is of no further use.
     #[must_use]
     pub fn refused(mut self, reason: RevocationReason, now: Timestamp) -> Self {
         self.refused = Some(ProviderRefusal { at: now, reason });
@@ -196,8 +199,8 @@ impl Account {
     }
 }
 
-/// What a refresh at `now` does for a grant whose user signed in at `since`. `usable`: whether the account's token can be
-/// opened.
+/// What a refresh at `now` must do for a grant whose user signed in at `since`. `usable` tells whether the account's
+/// token can be opened.
 #[must_use]
 pub fn due(
     policy: &RecheckPolicy,
@@ -213,7 +216,7 @@ pub fn due(
     if let Some((account, token)) = account.and_then(|account| Some((account, account.token.as_ref()?)))
         && usable(token)
     {
-        // What was checked in the future was checked by another clock, and says nothing for longer than that.
+        // A check in the future was recorded with another server's clock, and is valid no longer than any other.
         let fresh = account.checked_at.is_some_and(|at| age(at).abs() < policy.after);
         return match &account.lease {
             _ if fresh => Due::Nothing,

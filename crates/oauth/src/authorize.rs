@@ -1,14 +1,14 @@
-//! `/authorize`: what a client asks for, and what it gets back (RFC 6749 §4.1, RFC 7636, RFC 8707, RFC 9207).
+//! The authorization endpoint `/authorize`: requests and responses (RFC 6749 §4.1, RFC 7636, RFC 8707, RFC 9207).
 //!
-//! Here are the rules; the pages that ask the user are elsewhere. Nobody is redirected before it is known that the
-//! client is one of ours and the redirect URI is the client's (RFC 9700 §4.11).
+//! This module has the rules; the pages for the user are elsewhere. The browser is redirected only after the client and
+//! its redirect URI are verified (RFC 9700 §4.11).
 
 use crate::{
     AuthorizationServer,
     challenge::plain,
     client::{Client, ClientError, Origin},
     code::{Code, Consent, ConsentTicket},
-    grant::Known,
+    grant::GrantLookup,
     parameters::{ParameterError, Parameters},
     pkce, redirect,
     scopes::{self, ScopeError},
@@ -24,13 +24,13 @@ use rand::CryptoRng;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-/// Longer requests are not read.
+/// The maximum length of a request, in bytes.
 pub const MAX_REQUEST: usize = 12 << 10;
-/// A longer `state` is refused: it is carried through sealed forms and redirects.
+/// The maximum length of `state`, in bytes: it is carried through sealed forms and redirects.
 const MAX_STATE: usize = 3 << 10;
 const MAX_DESCRIPTION: usize = 300;
 
-/// The parameters that count here.
+/// The parameters that are read.
 const NAMES: [&str; 11] = [
     "response_type",
     "response_mode",
@@ -45,82 +45,82 @@ const NAMES: [&str; 11] = [
     "request_uri",
 ];
 
-/// What a client asks a user for, checked.
+/// A validated authorization request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuthorizationRequest {
-    /// Who asks.
+    /// The id of the client.
     pub client_id: String,
-    /// What it is called; its own word, unless it is configured.
+    /// The display name of the client. Unverified unless the client is configured.
     pub client_name: String,
     /// Where the client is described.
     pub origin: Origin,
-    /// Where the answer goes.
+    /// The redirect URI of the response.
     pub redirect_uri: String,
-    /// What it asks for, no more than it may have. Never empty.
+    /// The requested scopes, limited to those of the client. Never empty.
     pub scopes: BTreeSet<Scope>,
-    /// What goes back with the answer, unread.
+    /// The client's opaque `state`, which is returned with the response.
     pub state: Option<String>,
-    /// What the code's verifier is held against.
+    /// The PKCE code challenge of the client.
     pub code_challenge: String,
-    /// What the tokens are for: this endpoint's URL.
+    /// The resource of the tokens: this endpoint's URL.
     pub resource: String,
-    /// How far the client wants the user to be asked.
+    /// The additional interaction that the client requests.
     pub prompt: Option<Prompt>,
-    /// When it was made.
+    /// When the request was made.
     pub created_at: Timestamp,
 }
 
-/// How far the user is to be asked, beyond what is always asked (OpenID Connect Core §3.1.2.1).
+/// The interaction that a client requests with `prompt`, in addition to the usual one (OpenID Connect Core §3.1.2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Prompt {
-    /// For consent, which is always asked for.
+    /// Consent, which is always requested.
     Consent,
-    /// Which account to use.
+    /// The selection of an account.
     SelectAccount,
-    /// To sign in once more.
+    /// A new sign-in.
     Login,
 }
 
-/// Why a request is not put to the user.
+/// Why an authorization request is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AuthorizeError {
-    /// A page says so: there is nowhere that it would be safe to redirect to.
+    /// A page shows the error: there is no verified redirect URI.
     Page {
-        /// A few words.
+        /// A short title.
         title: &'static str,
-        /// What is wrong and what to do.
+        /// The error and its remedy.
         message: String,
     },
-    /// The client is told, by a redirect to this URL.
+    /// The client receives the error, with a redirect to this URL.
     Redirect(String),
-    /// A page says so, and offers the way back to the client: nobody vouches for where a client that registered itself
-    /// is called back, so nobody is sent there without a word (RFC 9700 §4.11.2).
+    /// A page shows the error and a link back to the client: nothing vouches for the redirect URI of a client that
+    /// registered itself, so the browser is not redirected to it without the user's action (RFC 9700 §4.11.2).
     Offer {
-        /// What is wrong.
+        /// The error.
         message: String,
-        /// The way back, with the error.
+        /// The URL of the link, which contains the error.
         location: String,
     },
 }
 
-/// Why a consent does not count.
+/// Why an approval is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ApproveError {
-    /// Nothing is allowed: deny instead.
+    /// No scope is approved. A denial is a separate answer.
     #[error("nothing was allowed; choose at least one permission, or deny")]
     Nothing,
-    /// More is allowed than was on the page.
+    /// A scope is approved that was not on the page.
     #[error("more was allowed than was asked for; begin again at the agent")]
     Beyond,
     /// A code of this page was redeemed. Redeeming another one would revoke the grant.
     #[error("this request was answered already; begin again at the agent")]
     Answered,
-    /// The code could not be made.
+    /// The code could not be sealed.
     #[error("the authorization code could not be made")]
     Seal(#[from] SealError),
 }
 
-/// An error for the client (RFC 6749 §4.1.2.1).
+/// An error response to the client (RFC 6749 §4.1.2.1).
 #[derive(Debug, thiserror::Error)]
 enum RequestError {
     #[error(transparent)]
@@ -165,12 +165,12 @@ pub struct Approver<'a> {
     pub user: &'a GrantUser,
     /// When the user signed in.
     pub since: Timestamp,
-    /// Why the user was let in.
+    /// The evidence of the sign-in.
     pub evidence: Option<&'a LoginEvidence>,
 }
 
 impl AuthorizationServer {
-    /// Checks the query, or the form, of a request to `/authorize`.
+    /// Validates the query or form of a request to `/authorize`.
     pub async fn check(&self, query: &str, now: Timestamp) -> Result<AuthorizationRequest, AuthorizeError> {
         if query.len() > MAX_REQUEST {
             return Err(page("This request is too long", "begin again at the agent; its request is too long to read"));
@@ -178,7 +178,7 @@ impl AuthorizationServer {
         let parameters = Parameters::read(query.as_bytes(), &NAMES);
         let client = self.asking(&parameters, now).await?;
         let redirect_uri = callback(&parameters, &client)?;
-        // A state that is no good is not sent back either.
+        // An invalid state is not returned.
         let state = state(&parameters);
         let asked = self.asked(&parameters, &client);
         match (state, asked) {
@@ -194,12 +194,18 @@ impl AuthorizationServer {
                 prompt: asked.prompt,
                 created_at: now,
             }),
-            (Err(error), _) => Err(self.told(&client, &redirect_uri, None, &error)),
-            (Ok(state), Err(error)) => Err(self.told(&client, &redirect_uri, state.as_deref(), &error)),
+            (Err(error), _) => Err(self.request_error(&client, &redirect_uri, None, &error)),
+            (Ok(state), Err(error)) => Err(self.request_error(&client, &redirect_uri, state.as_deref(), &error)),
         }
     }
 
-    fn told(&self, client: &Client, redirect_uri: &str, state: Option<&str>, error: &RequestError) -> AuthorizeError {
+    fn request_error(
+        &self,
+        client: &Client,
+        redirect_uri: &str,
+        state: Option<&str>,
+        error: &RequestError,
+    ) -> AuthorizeError {
         let message = error.to_string();
         let location = self.failed(redirect_uri, state, error.code(), &message);
         match client.origin {
@@ -263,7 +269,8 @@ impl AuthorizationServer {
         })
     }
 
-    /// What the user allowed this client before, over all grants that still count: several machines may have one each.
+    /// The scopes that the user approved for this client before, in all valid grants: each of several machines may have
+    /// one.
     #[must_use]
     pub fn already_granted(&self, user_id: &str, client_id: &str, now: Timestamp) -> BTreeSet<Scope> {
         let grants = self.grants.of_user(user_id);
@@ -271,8 +278,8 @@ impl AuthorizationServer {
         active.flat_map(|grant| grant.scopes.iter().copied()).collect()
     }
 
-    /// The user allowed `chosen` on the page with this ticket: where to send the browser, with a code that is good for
-    /// [`code::LIFETIME`]. A page whose code was redeemed gives no other.
+    /// Approves `chosen` on the page with this ticket. Returns the URL to redirect the browser to, with a code that is
+    /// valid for [`code::LIFETIME`]. Fails if a code of this page was redeemed.
     ///
     /// [`code::LIFETIME`]: super::code::LIFETIME
     pub fn approve(
@@ -291,7 +298,7 @@ impl AuthorizationServer {
         if !chosen.is_subset(&shown) {
             return Err(ApproveError::Beyond);
         }
-        if !matches!(self.grants.find(&ticket.grant_name()), Known::Unknown) {
+        if !matches!(self.grants.find(&ticket.grant_name()), GrantLookup::Unknown) {
             return Err(ApproveError::Answered);
         }
         let consent = Consent {
@@ -308,8 +315,8 @@ impl AuthorizationServer {
         Ok(self.answer(&request.redirect_uri, request.state.as_deref(), &[("code", &code)]))
     }
 
-    /// The user did not allow it, or could not be asked: where to send the browser. `error` is a code of RFC 6749
-    /// §4.1.2.1, such as `access_denied`.
+    /// Refuses the request: the user denied it, or could not be asked. Returns the URL to redirect the browser to.
+    /// `error` is a code of RFC 6749 §4.1.2.1, such as `access_denied`.
     #[must_use]
     pub fn refuse(&self, request: &AuthorizationRequest, error: &'static str, description: &str) -> String {
         self.failed(&request.redirect_uri, request.state.as_deref(), error, description)
@@ -320,7 +327,7 @@ impl AuthorizationServer {
         self.answer(redirect_uri, state, &[("error", error), ("error_description", &description)])
     }
 
-    /// Every answer says who gives it (RFC 9207), so that no client takes it for another server's.
+    /// Every response names its issuer (RFC 9207), so that no client mistakes it for another server's.
     fn answer(&self, redirect_uri: &str, state: Option<&str>, parameters: &[(&str, &str)]) -> String {
         let mut parameters = parameters.to_vec();
         parameters.extend(state.map(|state| ("state", state)));
@@ -339,7 +346,7 @@ fn page(title: &'static str, message: impl Into<String>) -> AuthorizeError {
     AuthorizeError::Page { title, message: message.into() }
 }
 
-/// The redirect URI, if it is the client's.
+/// The redirect URI, if it is registered for the client.
 fn callback(parameters: &Parameters<'_>, client: &Client) -> Result<String, AuthorizeError> {
     const TITLE: &str = "This agent cannot be sent back";
     let uri = parameters.good("redirect_uri").map_err(|error| page(TITLE, error.to_string()))?;
@@ -365,7 +372,7 @@ fn state(parameters: &Parameters<'_>) -> Result<Option<String>, RequestError> {
     Ok(state.map(ToOwned::to_owned))
 }
 
-/// Words that this server does not know ask for nothing.
+/// Parses `prompt`. Unknown values are ignored.
 fn prompt(words: &str) -> Result<Option<Prompt>, RequestError> {
     let mut asked = None;
     for word in words.split_ascii_whitespace() {

@@ -1,16 +1,16 @@
-//! `WWW-Authenticate`: what a client without a good token is told (RFC 6750 §3, RFC 9728 §5.1).
+//! The `WWW-Authenticate` challenges for clients without a valid token (RFC 6750 §3, RFC 9728 §5.1).
 
 use crate::{Caller, verify::Unauthenticated};
 use http::{Extensions, HeaderValue};
 use portcullis_config::ServerConfig;
 use portcullis_core::{PublicUrl, Scope, scope};
 
-/// In a request's extensions: the URL by which its client knows the endpoint, where that is an alias.
+/// A request extension: the URL by which the client knows the endpoint, if it is an alias.
 #[derive(Clone, Debug)]
 pub struct Resource(pub PublicUrl);
 
 impl Resource {
-    /// That of a request, else the endpoint's own.
+    /// The URL in a request's extensions, or the endpoint's own.
     #[must_use]
     pub fn of<'a>(extensions: &'a Extensions, own: &'a PublicUrl) -> &'a PublicUrl {
         extensions.get::<Self>().map_or(own, |resource| &resource.0)
@@ -24,16 +24,16 @@ pub struct Challenges {
 }
 
 impl Challenges {
-    /// Those of the endpoint with this configuration.
+    /// The challenges of the endpoint with this configuration.
     #[must_use]
     pub fn new(config: &ServerConfig) -> Self {
         let scopes = scope::join(&Scope::ALL.into_iter().collect());
         Self { realm: quoted(&config.endpoint), scopes: quoted(&scopes) }
     }
 
-    /// The challenge for a request to `resource` that was not authenticated.
+    /// The challenge for an unauthenticated request to `resource`.
     ///
-    /// Without any token, and with another scheme, there is no `error`: nothing was wrong yet (RFC 6750 §3.1).
+    /// A request without a token, or with another scheme, gets no `error`: nothing was wrong yet (RFC 6750 §3.1).
     #[must_use]
     pub fn bearer(&self, why: Unauthenticated, resource: &PublicUrl) -> HeaderValue {
         let error = match why {
@@ -53,15 +53,15 @@ impl Challenges {
         ))
     }
 
-    /// The challenge for a client that did not prove itself at the token endpoint (RFC 7617).
+    /// The challenge for a client that failed to authenticate at the token endpoint (RFC 7617).
     #[must_use]
     pub fn basic(&self) -> HeaderValue {
         header(format!("Basic realm={}, charset=\"UTF-8\"", self.realm))
     }
 }
 
-/// The challenge for a token whose scopes do not reach (RFC 6750 §3.1). It asks for what is needed and what is held: a
-/// client that asks for exactly that loses nothing.
+/// The challenge for a token with insufficient scopes (RFC 6750 §3.1). It lists the needed scope and those of the
+/// token: a client that requests exactly these loses nothing.
 #[must_use]
 pub fn insufficient_scope(needed: Scope, caller: &Caller, description: &str, url: &PublicUrl) -> HeaderValue {
     let mut scopes = caller.scopes.clone();
@@ -75,7 +75,7 @@ pub fn insufficient_scope(needed: Scope, caller: &Caller, description: &str, url
 }
 
 fn header(text: String) -> HeaderValue {
-    // Only names and URLs that admission holds to plain ASCII, and texts from here, go into it.
+    // The text consists of names and URLs, which admission restricts to ASCII, and of texts from this crate.
     HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("Bearer"))
 }
 
@@ -84,8 +84,8 @@ fn quoted(text: &str) -> String {
     format!("\"{}\"", plain(text))
 }
 
-/// A text with nothing in it but what RFC 6749 and RFC 6750 allow in descriptions: printable ASCII without quotes and
-/// backslashes.
+/// Replaces all characters that RFC 6749 and RFC 6750 do not allow in descriptions. Printable ASCII without quotes and
+/// backslashes is allowed.
 pub(super) fn plain(text: &str) -> String {
     let allowed = |character| match character {
         '"' | '\\' => '\'',

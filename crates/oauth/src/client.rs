@@ -1,5 +1,5 @@
-//! The clients that may ask for something, wherever they are described: an `OAuthClient`, a metadata document
-//! (OAuth Client ID Metadata Documents), or a registration of their own (RFC 7591).
+//! The clients of an endpoint, from all sources: an `OAuthClient`, a metadata document (OAuth Client ID Metadata
+//! Documents), or dynamic client registration (RFC 7591).
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -8,19 +8,19 @@ use portcullis_core::Scope;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, fmt::Debug, sync::Arc};
 
-/// Where a client is described, which says how far it is to be believed.
+/// The source of a client's description, which determines how far it is trusted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Origin {
-    /// In an `OAuthClient` that a platform engineer wrote.
+    /// An `OAuthClient` that a platform engineer wrote.
     Configured,
-    /// In a document that this host serves: the host is who it says, all else is its own word.
+    /// A document that this host serves. Only the host is verified; all else is the client's own claim.
     Document {
         /// The host.
         host: String,
     },
-    /// By itself. Nothing that it says was checked.
+    /// Dynamic client registration. Nothing in the description is verified.
     Registered {
-        /// When the registration ends.
+        /// When the registration expires.
         expires_at: Timestamp,
     },
 }
@@ -28,14 +28,14 @@ pub enum Origin {
 /// A client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client {
-    /// Who it is, how it proves itself, and what it may have.
+    /// The client's id, credentials and permissions.
     pub verifier: ClientVerifier,
-    /// Where that is said.
+    /// The source of the description.
     pub origin: Origin,
 }
 
 impl Client {
-    /// Whether its registration, if it has one, has not ended.
+    /// Whether the client is valid at `now`: its registration, if any, has not expired.
     #[must_use]
     pub fn counts(&self, now: Timestamp) -> bool {
         match &self.origin {
@@ -45,61 +45,61 @@ impl Client {
     }
 }
 
-/// Why a client cannot be told.
+/// Why a client cannot be found.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// Nobody knows it.
+    /// The client does not exist.
     #[error("there is no client {0:?} at this endpoint; it may have been deleted, or its registration have ended")]
     Unknown(String),
-    /// Its metadata document cannot be used. The text is for people.
+    /// The client's metadata document cannot be used. The text is for users.
     #[error("the client's metadata document cannot be used: {0}")]
     Document(String),
-    /// Where clients are kept cannot be reached.
+    /// The store of clients cannot be reached.
     #[error("clients cannot be looked up at the moment; try again shortly")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// What a client says of itself when it registers, checked.
+/// The validated metadata of a new registration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewRegistration {
-    /// What it calls itself.
+    /// The name that the client gives itself.
     pub name: Option<String>,
-    /// Where it may be called back.
+    /// The redirect URIs.
     pub redirect_uris: Vec<String>,
-    /// The most that its tokens may be good for.
+    /// The maximum scopes of the client's tokens.
     pub scopes: BTreeSet<Scope>,
-    /// When the registration ends.
+    /// When the registration expires.
     pub expires_at: Timestamp,
-    /// A keyed hash of the network that it came from.
+    /// A keyed hash of the network that the registration came from.
     pub source: Option<String>,
 }
 
-/// A registration that takes a place.
+/// A registration that counts towards the maximum.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
-    /// The client.
+    /// The id of the client.
     pub client_id: String,
-    /// When it registered.
+    /// When the client registered.
     pub registered_at: Timestamp,
-    /// A keyed hash of the network that it came from; `None` for one that an older version kept.
+    /// A keyed hash of the network that the registration came from; `None` for a registration of an older version.
     pub source: Option<String>,
 }
 
-/// Where the clients that registered themselves are kept.
+/// The store of dynamically registered clients.
 #[async_trait]
 pub trait Registrations: Debug + Send + Sync {
-    /// From memory; no I/O. One whose time is over may still be there: [`Client::counts`].
+    /// Reads from memory; no I/O. The registration may have expired: see [`Client::counts`].
     fn find(&self, client_id: &str) -> Option<Arc<Client>>;
 
-    /// Those that count at `now`, from memory, in any order.
+    /// The registrations that are valid at `now`, from memory, in any order.
     fn held(&self, now: Timestamp) -> Vec<Held>;
 
-    /// At the place itself: another server may have registered it a moment ago.
+    /// Reads from the store: another server may have created the registration a moment ago.
     async fn read(&self, client_id: &str) -> Result<Option<Arc<Client>>, ClientError>;
 
-    /// Keeps a new public client under `client_id`, which is random.
+    /// Stores a new public client under `client_id`, which is random.
     async fn create(&self, client_id: &str, new: NewRegistration) -> Result<Arc<Client>, ClientError>;
 
-    /// Deletes one. One that is not there is no error.
+    /// Deletes a registration. A missing one is not an error.
     async fn remove(&self, client_id: &str) -> Result<(), ClientError>;
 }

@@ -1,5 +1,5 @@
-//! How a client proves itself at the endpoints that it calls: `client_secret_basic` or `client_secret_post`
-//! (RFC 6749 §2.3.1), `private_key_jwt` (RFC 7523 §2.2), or, where it can keep no secret, by nothing but its id.
+//! Client authentication: `client_secret_basic` or `client_secret_post` (RFC 6749 §2.3.1), `private_key_jwt` (RFC 7523
+//! §2.2), or only the id for a public client.
 
 use crate::{
     AuthorizationServer,
@@ -23,11 +23,12 @@ use std::{
 };
 use url::form_urlencoded;
 
-/// The parameters that say who the client is.
+/// The parameters for client authentication.
 pub(super) const NAMES: [&str; 4] = ["client_id", "client_secret", "client_assertion", "client_assertion_type"];
 
-/// Who nobody can be: an unknown id is checked against it, so that it takes as long to refuse as a wrong secret.
-static NOBODY: LazyLock<ClientVerifier> = LazyLock::new(|| ClientVerifier {
+/// A client that does not exist: an unknown id is verified against it, so that the refusal takes as long as that of a
+/// wrong secret.
+static UNKNOWN_CLIENT: LazyLock<ClientVerifier> = LazyLock::new(|| ClientVerifier {
     client_id: "nobody".to_owned(),
     display_name: String::new(),
     client_type: ClientType::Confidential,
@@ -39,23 +40,23 @@ static NOBODY: LazyLock<ClientVerifier> = LazyLock::new(|| ClientVerifier {
     private_key_jwt: None,
 });
 
-/// What a client presents.
+/// The credentials that a client presents.
 enum Credentials<'a> {
     Secret {
         id: Cow<'a, str>,
         secret: Cow<'a, str>,
     },
-    /// A signed word of its own (RFC 7523 §2.2).
+    /// A JWT that the client signed (RFC 7523 §2.2).
     Assertion {
         id: Cow<'a, str>,
         assertion: &'a str,
     },
-    /// Only who it is.
+    /// Only the id of the client.
     Id(&'a str),
 }
 
 impl AuthorizationServer {
-    /// The client that makes the request. A failure is noted for the audit.
+    /// Authenticates the client that makes the request. A failure is recorded as an audit event.
     pub(super) async fn authenticate(
         &self,
         headers: &HeaderMap,
@@ -77,7 +78,7 @@ impl AuthorizationServer {
                 return Err(OAuthError::Unavailable);
             }
         };
-        let verifier = known.as_ref().map_or(&*NOBODY, |client| &client.verifier);
+        let verifier = known.as_ref().map_or(&*UNKNOWN_CLIENT, |client| &client.verifier);
         let proof = match &credentials {
             Credentials::Secret { secret, .. } if verifier.verifies(secret, now) => Ok(()),
             Credentials::Id(_) if verifier.client_type == ClientType::Public => Ok(()),
@@ -86,13 +87,13 @@ impl AuthorizationServer {
             _ => Err(OAuthError::WrongCredentials),
         };
         if let Err(OAuthError::Unavailable) = proof {
-            // The client may have proved itself; nothing is wrong with its assertion.
+            // Nothing is wrong with the assertion: the client may be authentic.
             return Err(OAuthError::Unavailable);
         }
         let refused = match (known, proof) {
             (Some(client), Ok(())) => return Ok(client),
             (known, proof) => {
-                // An unknown id is not noted: it may be a secret in the wrong place.
+                // An unknown id is not recorded: it may be a misplaced secret.
                 let client_id = known.as_ref().map(|client| client.verifier.client_id.as_str());
                 let why = proof.err().unwrap_or(OAuthError::WrongCredentials);
                 Event::ClientRefused { from, client_id, reason: why.reason() }.emit();
@@ -102,7 +103,7 @@ impl AuthorizationServer {
         Err(refused)
     }
 
-    /// Whether a client's assertion counts, which it does once at all servers.
+    /// Verifies a client's assertion. All servers together accept it once.
     async fn prove(&self, assertion: &str, client: &ClientVerifier, now: Timestamp) -> Result<(), OAuthError> {
         let token_endpoint = format!("{}{TOKEN_PATH}", self.issuer);
         let assertions = &self.published.assertions;
@@ -161,7 +162,7 @@ impl<'a> Credentials<'a> {
     }
 }
 
-/// Id and secret, each form-urlencoded before they were joined.
+/// The id and the secret, each of which was form-urlencoded before they were joined.
 fn basic(header: &HeaderValue) -> Option<(String, String)> {
     let (scheme, encoded) = header.to_str().ok()?.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("Basic") {
@@ -173,7 +174,8 @@ fn basic(header: &HeaderValue) -> Option<(String, String)> {
 }
 
 fn form_decoded(text: &str) -> Option<String> {
-    // Parsed as the name of a lone pair; the two separators cannot stand in an encoded text.
+    // Parsed as the name of a single pair. The two separators cannot occur in an encoded text, so they are taken
+    // literally.
     let text = text.replace('&', "%26").replace('=', "%3D");
     if text.is_empty() {
         return Some(text);

@@ -1,6 +1,6 @@
-//! Authorization codes (RFC 6749 §4.1.2): sealed, not stored. The grant makes them single-use: its name derives from the
-//! consent page that the user answered, and there can be only one grant of a name. So however often one page is submitted,
-//! and at however many servers, one grant comes of it.
+//! Authorization codes (RFC 6749 §4.1.2): sealed, not stored. The grant makes a code single-use: its name is derived
+//! from the consent page that the user answered, and names are unique. So however often a page is submitted, and at
+//! however many servers, it leads to one grant.
 
 use crate::seal::{Purpose, SealError, Sealer};
 use jiff::{SignedDuration, Timestamp};
@@ -14,66 +14,66 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::{collections::BTreeSet, fmt};
 
-/// How long a client has to redeem one.
+/// How long a code is valid.
 pub(crate) const LIFETIME: SignedDuration = SignedDuration::from_secs(60);
 
-/// Identifies one rendering of the consent page. All codes from one page lead to the same grant. A user whose browser lost the
-/// response can submit the page again: until one of its codes is redeemed, each submission returns a code.
+/// Identifies one rendering of the consent page. All codes from one page lead to the same grant. A user whose browser
+/// lost the response can submit the page again: until one of its codes is redeemed, each submission returns a code.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ConsentTicket(String);
 
 impl ConsentTicket {
-    /// A new one: 128 random bits.
+    /// A new ticket with 128 random bits.
     pub fn new(rng: &mut dyn CryptoRng) -> Self {
         let mut id = [0_u8; 16];
         rng.fill_bytes(&mut id);
         Self(hex(&id))
     }
 
-    /// The name of the grant that redeeming a code of this page creates. The ticket cannot be derived from it.
+    /// The name of the grant that redeeming a code of this page creates. The ticket cannot be derived from the name.
     #[must_use]
     pub fn grant_name(&self) -> String {
         format!("g-{}", &hex(&Sha256::digest(self.0.as_bytes()))[..24])
     }
 }
 
-/// What a user consented to, as a code carries it.
+/// A user's consent, as a code contains it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Consent {
-    /// For whom the code is made.
+    /// The client that the code is issued to.
     pub client_id: String,
-    /// Where it is sent.
+    /// The redirect URI that the code is sent to.
     pub redirect_uri: String,
-    /// What its verifier is held against (RFC 7636).
+    /// The PKCE code challenge (RFC 7636).
     pub challenge: String,
-    /// Who consented.
+    /// The user who consented.
     pub user: GrantUser,
-    /// When that user signed in.
+    /// When the user signed in.
     #[serde(default = "Consent::signed_in_at_unknown")]
     pub signed_in_at: Timestamp,
-    /// Why the user was let in.
+    /// The evidence of the sign-in.
     #[serde(default)]
     pub evidence: Option<LoginEvidence>,
-    /// To what.
+    /// The approved scopes.
     pub scopes: BTreeSet<Scope>,
-    /// For which resource (RFC 8707).
+    /// The resource of the tokens (RFC 8707).
     pub resource: String,
 }
 
 impl Consent {
-    /// Of a code that an older server made: any `notBefore` ends it.
+    /// The default for codes of an older server, so that any `notBefore` ends their grants.
     const fn signed_in_at_unknown() -> Timestamp {
         Timestamp::UNIX_EPOCH
     }
 }
 
-/// A code, unsealed.
+/// An opened code.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Code {
-    /// Where the user consented.
+    /// The consent page of the code.
     id: ConsentTicket,
-    /// What it stands for.
+    /// The consent.
     #[serde(flatten)]
     pub consent: Consent,
 }
@@ -85,7 +85,7 @@ impl fmt::Debug for Code {
 }
 
 impl Code {
-    /// A new code, sealed.
+    /// Seals a new code.
     pub(crate) fn seal(
         ticket: ConsentTicket,
         consent: Consent,
@@ -97,12 +97,12 @@ impl Code {
         sealer.seal(Purpose::Code, &code, now.saturating_add(LIFETIME).map_err(|_| SealError::Expired)?, rng)
     }
 
-    /// Reads one that is presented.
+    /// Opens a presented code.
     pub(crate) fn open(text: &str, sealer: &Sealer, now: Timestamp) -> Result<Self, SealError> {
         sealer.open(Purpose::Code, text, now)
     }
 
-    /// The name of the grant that redeeming it creates: the same each time.
+    /// The name of the grant that redeeming the code creates: the same each time.
     #[must_use]
     pub(crate) fn grant_name(&self) -> String {
         self.id.grant_name()

@@ -1,5 +1,5 @@
-//! Why an endpoint that clients call themselves refuses: `/token`, `/revoke` and `/introspect` (RFC 6749 §5.2,
-//! RFC 7009 §2.2.1, RFC 8707 §2).
+//! Errors of the endpoints that clients call directly: `/token`, `/revoke` and `/introspect` (RFC 6749 §5.2, RFC 7009
+//! §2.2.1, RFC 8707 §2).
 
 use crate::{
     challenge::{Challenges, plain},
@@ -19,98 +19,98 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use portcullis_core::{client::Grant, grant::RevocationReason};
 use serde_json::json;
 
-/// When to try again where something could not be reached.
+/// The value of `Retry-After` for temporary errors, in seconds.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
-/// A refusal. The messages are for whoever sets the client up.
+/// Why a request is refused. The messages are for the person who configures the client.
 #[derive(Debug, thiserror::Error)]
 pub enum OAuthError {
-    /// Another content type.
+    /// The content type is not that of a form.
     #[error("send the parameters as application/x-www-form-urlencoded")]
     NotAForm,
-    /// A parameter is not there.
+    /// A parameter is missing.
     #[error("the parameter {0} is missing")]
     Missing(&'static str),
-    /// A parameter is there twice, or malformed.
+    /// A parameter is repeated or malformed.
     #[error(transparent)]
     Parameter(#[from] ParameterError),
-    /// Several ways of client authentication at once, or two ids.
+    /// The request has several kinds of client credentials, or two client ids.
     #[error("present the client's credentials once: either in the Authorization header or in the body")]
     TwoCredentials,
-    /// The header is not what RFC 6749 §2.3.1 says.
+    /// The header does not follow RFC 6749 §2.3.1.
     #[error("the Authorization header must be Basic with the client id and secret, form-urlencoded, joined by a colon")]
     MalformedBasic,
-    /// Neither an id nor a secret anywhere.
+    /// The request has no client credentials, not even an id.
     #[error(
         "the client must say who it is: its id and secret in the Authorization header or in the body, or a public client its client_id"
     )]
     NoCredentials,
-    /// A confidential client without a proof.
+    /// A confidential client presents only its id.
     #[error(
         "this client is confidential: it must present its secret, in the Authorization header or in the body, or a client_assertion"
     )]
     NoSecret,
-    /// Unknown client or wrong secret: not told apart.
+    /// The client is unknown, or its secret is wrong. The message does not say which.
     #[error("the client is unknown or its secret is wrong; the secret may have been rotated: read it again")]
     WrongCredentials,
-    /// An assertion of a kind that is not known.
+    /// The type of the assertion is not supported.
     #[error("client_assertion_type must be urn:ietf:params:oauth:client-assertion-type:jwt-bearer")]
     UnsupportedAssertion,
-    /// The client's assertion does not count.
+    /// The client's assertion is invalid.
     #[error(transparent)]
     Assertion(#[from] AssertionError),
     /// The client's metadata document cannot be used.
     #[error("{0}")]
     Document(String),
-    /// Another grant.
+    /// The grant type is not supported.
     #[error(
         "the grant type must be authorization_code, refresh_token, client_credentials, or jwt-bearer for a service account"
     )]
     UnsupportedGrant,
-    /// The client may not use this grant.
+    /// The client may not use this grant type.
     #[error("the client may not use the grant {}; add it to spec.grants of its OAuthClient", .0.as_str())]
     UnauthorizedClient(Grant),
-    /// A public client asks what only a confidential one is told.
+    /// A public client requested an introspection, which only confidential clients may.
     #[error("tokens are introspected for confidential clients only")]
     PublicClient,
-    /// An unknown scope, or none that may be had.
+    /// A scope is unknown, or no requested scope is allowed.
     #[error(transparent)]
     Scope(#[from] ScopeError),
-    /// Another resource.
+    /// The resource is not this endpoint.
     #[error("the resource must be {0}")]
     InvalidTarget(String),
-    /// The code, the refresh token or the verifier does not count.
+    /// The code, the token or the code verifier is invalid.
     #[error("{0}")]
     InvalidGrant(&'static str),
-    /// There is no such login or local user any more.
+    /// The login or the local user no longer exists.
     #[error("the user can no longer sign in here")]
     UserGone,
     /// The login no longer lets the user in.
     #[error("{}; let the user sign in and approve again", ended(*.0))]
     UserEnded(RevocationReason),
-    /// The user's login cannot be used.
+    /// The user's login cannot be used at the moment.
     #[error("the user's login cannot be used at the moment; the approval stays, try again shortly")]
     LoginUnavailable,
-    /// The user's provider must be asked again, and cannot be.
+    /// A recheck is due, but the user's provider cannot be reached.
     #[error(
         "the user's identity provider cannot be asked at the moment whether the user may still come in; the approval stays, try again shortly"
     )]
     ProviderUnavailable,
-    /// The refresh token does not count.
+    /// The refresh token is invalid.
     #[error(transparent)]
     Refresh(#[from] Invalid),
     /// An administrator ended the user's access.
     #[error(transparent)]
     AccessEnded(#[from] Ended),
-    /// A token that cannot be taken back by itself.
+    /// The token cannot be revoked individually.
     #[error(
         "access tokens that no user approved cannot be revoked one by one; they expire soon, and deleting the OAuthClient ends them at once"
     )]
     UnsupportedTokenType,
-    /// The token of a service account does not count.
+    /// The token of a service account is invalid.
     #[error(transparent)]
     Workload(#[from] WorkloadError),
-    /// Something that is needed cannot be reached.
+    /// A store cannot be reached.
     #[error("grants or clients cannot be reached at the moment; try again shortly")]
     Unavailable,
     /// A token could not be signed.
@@ -119,7 +119,7 @@ pub enum OAuthError {
 }
 
 impl OAuthError {
-    /// The error code.
+    /// The OAuth error code.
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
@@ -148,7 +148,7 @@ impl OAuthError {
         }
     }
 
-    /// Why, in one word, for the audit. Never the client's own words: they may be a misplaced secret.
+    /// The reason, for audit events. Never a text from the client, which may be a misplaced secret.
     #[must_use]
     pub const fn reason(&self) -> &'static str {
         match self {
@@ -188,7 +188,7 @@ impl OAuthError {
         }
     }
 
-    /// The answer over HTTP. A 401 needs a challenge (RFC 9110 §15.5.2).
+    /// The HTTP response. A 401 needs a challenge (RFC 9110 §15.5.2).
     #[must_use]
     pub fn into_response(self, challenges: &Challenges) -> Response {
         let body = Json(json!({"error": self.code(), "error_description": plain(&self.to_string())}));
@@ -202,7 +202,7 @@ impl OAuthError {
     }
 }
 
-/// Why a user's access ended.
+/// The text for the reason why a user's access ended.
 const fn ended(reason: RevocationReason) -> &'static str {
     match reason {
         RevocationReason::PasswordChanged => "the user's password was changed",
@@ -214,7 +214,7 @@ const fn ended(reason: RevocationReason) -> &'static str {
     }
 }
 
-/// What every answer that may hold a credential says to caches (RFC 6749 §5.1).
+/// The cache headers of every response that may contain a credential (RFC 6749 §5.1).
 pub(super) fn no_store() -> [(HeaderName, HeaderValue); 2] {
     [
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),

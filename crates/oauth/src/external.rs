@@ -1,8 +1,8 @@
-//! Access tokens of an authorization server elsewhere (RFC 9068, and what servers really send): the endpoint is a
-//! resource server only.
+//! Access tokens of an external authorization server (RFC 9068, and the deviations of real servers). The endpoint is
+//! only a resource server.
 //!
-//! While the issuer cannot be reached, tokens with known keys go on. One with a key that is not known is then answered
-//! with 503 and not with 401: a client would take a 401 as a reason to sign its user in again, at an issuer that is down.
+//! While the issuer cannot be reached, tokens with known keys are still accepted. A token with an unknown key is then
+//! answered with 503 instead of 401: after a 401, a client would let its user sign in again, at an issuer that is down.
 
 use crate::{
     Caller,
@@ -17,7 +17,7 @@ use serde_json::Value;
 use std::{collections::BTreeSet, error::Error};
 use url::Url;
 
-/// What users of such an issuer begin with, where those of a login begin with the login's name.
+/// The prefix of user ids from an external issuer. User ids from a login begin with the login's name instead.
 pub(super) const USER_PREFIX: &str = "external:";
 
 /// Verifies the tokens of one issuer for one endpoint.
@@ -29,7 +29,7 @@ pub struct ExternalTokens {
 }
 
 impl ExternalTokens {
-    /// Of `issuer`, for the endpoint at `resource`. Asks nothing yet.
+    /// A verifier for tokens of `issuer` at the endpoint `resource`. Sends no request.
     #[must_use]
     pub fn new(issuer: &ExternalIssuer, resource: String, client: HttpClient) -> Self {
         Self {
@@ -39,14 +39,14 @@ impl ExternalTokens {
         }
     }
 
-    /// Verifies a token that a client presents.
+    /// Verifies a presented token.
     pub async fn verify(&self, token: &str, now: Timestamp) -> Result<Caller, JwtError> {
         let verified = self.keys.verify(token, &self.audience, now).await?;
         self.caller(&verified, now)
     }
 
     fn caller(&self, Verified { typ, claims }: &Verified, now: Timestamp) -> Result<Caller, JwtError> {
-        // Keycloak and others send access tokens as plain JWTs, as ID tokens are too: those have other claims.
+        // Keycloak and others issue access tokens with the type `JWT`, like ID tokens, which have other claims.
         let is_id_token = || {
             let kind = claims.text("typ").is_some_and(|kind| !kind.eq_ignore_ascii_case("Bearer"));
             kind || ["at_hash", "c_hash", "s_hash"].iter().any(|claim| claims.get(claim).is_some())
@@ -68,7 +68,7 @@ impl ExternalTokens {
             subject: format!("{USER_PREFIX}{subject}"),
             user_name: claims.text(&self.username_claim).map(ToOwned::to_owned),
             grant: None,
-            // A word that is no scope here grants nothing.
+            // A scope that is unknown here grants nothing.
             scopes: words.into_iter().filter_map(|word| word.parse().ok()).collect::<BTreeSet<_>>(),
             issued_at: claims.time("iat").unwrap_or(now),
             expires_at: claims.time("exp").ok_or(JwtError::MissingClaim("exp"))?,
@@ -94,7 +94,7 @@ struct KeySet {
     keys: Vec<Value>,
 }
 
-/// Why an issuer's keys are not to be had, though it answered.
+/// Why the keys of a reachable issuer cannot be fetched.
 #[derive(Debug, thiserror::Error)]
 enum DiscoveryError {
     #[error("issuerUrl is no URL")]
@@ -108,30 +108,30 @@ enum DiscoveryError {
 }
 
 impl Discovery {
-    /// Where the metadata may be, in the order of the MCP specification: RFC 8414 §3.1, then OpenID Connect Discovery
-    /// inserted like that, then appended as it has always been (§4).
-    fn places(&self) -> Result<Vec<String>, url::ParseError> {
+    /// The possible URLs of the metadata, in the order of the MCP specification: RFC 8414 §3.1, then OpenID Connect
+    /// Discovery with the well-known path inserted, then with the well-known path appended (§4).
+    fn urls(&self) -> Result<Vec<String>, url::ParseError> {
         let url = Url::parse(&self.issuer)?;
         let origin = url.origin().ascii_serialization();
         let path = url.path().trim_end_matches('/');
-        let mut places = vec![
+        let mut urls = vec![
             format!("{origin}/.well-known/oauth-authorization-server{path}"),
             format!("{origin}/.well-known/openid-configuration{path}"),
             format!("{origin}{path}/.well-known/openid-configuration"),
         ];
-        places.dedup();
-        Ok(places)
+        urls.dedup();
+        Ok(urls)
     }
 
     async fn metadata(&self) -> Result<Metadata, Box<dyn Error + Send + Sync>> {
-        let places = self.places().map_err(DiscoveryError::Url)?;
-        for place in &places {
-            let answer = self.client.send(self.client.get(place)).await?;
+        let urls = self.urls().map_err(DiscoveryError::Url)?;
+        for url in &urls {
+            let answer = self.client.send(self.client.get(url)).await?;
             if !answer.status().is_client_error() && !answer.status().is_redirection() {
                 return Ok(answer.object()?);
             }
         }
-        Err(DiscoveryError::NotFound(places.join(", ")).into())
+        Err(DiscoveryError::NotFound(urls.join(", ")).into())
     }
 }
 
@@ -144,7 +144,7 @@ impl KeySource for Discovery {
     async fn fetch(&self) -> Result<Published, Box<dyn Error + Send + Sync>> {
         let Metadata { issuer, jwks_uri } = self.metadata().await?;
         if issuer != self.issuer {
-            // Anything else could be another issuer's document (RFC 8414 §3.3).
+            // Otherwise, it could be another issuer's document (RFC 8414 §3.3).
             return Err(DiscoveryError::OtherIssuer { found: issuer, wanted: self.issuer.clone() }.into());
         }
         if jwks_uri.starts_with("http://") && !issuer.starts_with("http://") {

@@ -1,9 +1,9 @@
-//! A bounded map that makes room without a search: when the young half is full, it becomes the old one, and what was old
-//! is dropped as a whole.
+//! A bounded map that evicts entries without a scan: when the young half is full, it becomes the old half, and the
+//! previous old half is dropped.
 
 use std::{borrow::Borrow, collections::HashMap, hash::Hash, mem};
 
-/// The map. An entry stays for at least `half` insertions of others.
+/// The map. An entry stays for at least `half` insertions of other entries.
 #[derive(Debug)]
 pub(crate) struct Generations<K, V> {
     young: HashMap<K, V>,
@@ -12,7 +12,7 @@ pub(crate) struct Generations<K, V> {
 }
 
 impl<K: Hash + Eq, V> Generations<K, V> {
-    /// Of at most `capacity` entries.
+    /// An empty map for at most `capacity` entries.
     pub(crate) fn new(capacity: usize) -> Self {
         Self { young: HashMap::new(), old: HashMap::new(), half: (capacity / 2).max(1) }
     }
@@ -24,7 +24,7 @@ impl<K: Hash + Eq, V> Generations<K, V> {
         self.young.get(key).or_else(|| self.old.get(key))
     }
 
-    /// Returns what was dropped, so that the caller can release a lock before it is freed.
+    /// Returns the dropped entries, so that the caller can release a lock before they are freed.
     #[must_use]
     pub(crate) fn insert(&mut self, key: K, value: V) -> HashMap<K, V> {
         let mut dropped = HashMap::new();

@@ -1,7 +1,7 @@
-//! Grants: what a user allowed a client (RFC 6749 §1.3), and where they are kept.
+//! Grants: the consent of a user to a client (RFC 6749 §1.3), and the store of grants.
 //!
-//! [`Grants`] hides the place: the API server in a cluster, a folder in `portcullis dev`. Reading is from memory, which
-//! the place keeps current; writing goes there. Only hashes of refresh tokens are stored.
+//! [`Grants`] abstracts the store: the API server in a cluster, a folder in `portcullis dev`. Reads are from memory,
+//! which the store keeps current; writes go to the store. Only hashes of refresh tokens are stored.
 
 use crate::single_use::SingleUse;
 use async_trait::async_trait;
@@ -19,91 +19,91 @@ use std::{
 /// One user's consent to one client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
-    /// Its name, which derives from the authorization code.
+    /// The name, which is derived from the authorization code.
     pub name: String,
     /// The client.
     pub client_id: String,
     /// The user.
     pub user: GrantUser,
-    /// To what the user consented.
+    /// The scopes that the user approved.
     pub scopes: BTreeSet<Scope>,
     /// The resource that the tokens are for (RFC 8707).
     pub resource: String,
-    /// Since when.
+    /// When the grant was created.
     pub created_at: Timestamp,
-    /// When the user signed in who gave it.
+    /// When the user signed in before the consent.
     pub signed_in_at: Timestamp,
-    /// When it ends, however much it is used.
+    /// When the grant expires, whether it is used or not.
     pub expires_at: Timestamp,
-    /// What a refresh token is held against; `None` where the client gets none.
+    /// The state that validates refresh tokens; `None` if the client gets none.
     pub refresh: Option<RefreshState>,
-    /// Why the user was let in; `None` if an older version made the grant.
+    /// The evidence of the sign-in; `None` if an older version created the grant.
     pub evidence: Option<LoginEvidence>,
-    /// Why it no longer counts.
+    /// Why the grant was revoked.
     pub revoked: Option<RevocationReason>,
-    /// When it was last used, to within a few minutes.
+    /// When the grant was last used, to within a few minutes.
     pub last_used: Option<Timestamp>,
-    /// Which state of it this is, in the place's own words: what a conditional write is held against.
+    /// Opaque store version, for optimistic locking.
     pub version: String,
 }
 
 impl Grant {
-    /// Whether it counts at `now`.
+    /// Whether the grant is valid at `now`: neither revoked nor expired.
     #[must_use]
     pub fn is_active(&self, now: Timestamp) -> bool {
         self.revoked.is_none() && now < self.expires_at
     }
 }
 
-/// What memory says of a grant.
+/// The result of looking up a grant in memory.
 #[derive(Clone, Debug)]
-pub enum Known {
-    /// It is there. It may be revoked or expired.
-    Here(Arc<Grant>),
-    /// It was deleted not long ago.
-    Gone,
-    /// Never heard of. It may have been created at another server a moment ago: [`Grants::read`] would know.
+pub enum GrantLookup {
+    /// The grant exists. It may be revoked or expired.
+    Present(Arc<Grant>),
+    /// The grant was deleted recently.
+    Deleted,
+    /// The grant is not in memory. Another server may have created it a moment ago: [`Grants::read`] finds out.
     Unknown,
 }
 
-/// Why the place did not do what it was asked.
+/// Why an operation of the store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum GrantsError {
-    /// There is one of this name: its code was redeemed, or its assertion presented, before.
+    /// An object of this name exists: the code was redeemed, or the assertion presented, before.
     #[error("there is one of this name")]
     Exists,
-    /// It changed since it was read: read it again.
+    /// The grant changed since it was read: read it again.
     #[error("the grant changed in the meantime")]
     Conflict,
-    /// It is not there.
+    /// The grant does not exist.
     #[error("there is no such grant")]
     NotFound,
-    /// The place cannot be reached, or refuses.
+    /// The store cannot be reached, or refuses the operation.
     #[error("grants cannot be stored at the moment; try again shortly")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Where the grants of one endpoint are kept.
+/// The store of the grants of one endpoint.
 #[async_trait]
 pub trait Grants: SingleUse + Debug + Send + Sync {
-    /// From memory; no I/O.
-    fn find(&self, name: &str) -> Known;
+    /// Reads from memory; no I/O.
+    fn find(&self, name: &str) -> GrantLookup;
 
-    /// All of a user's, from memory, in any order; revoked and expired ones too.
+    /// All grants of a user, including revoked and expired ones, from memory, in any order.
     fn of_user(&self, user_id: &str) -> Vec<Arc<Grant>>;
 
-    /// The clients with a grant that counts at `now`, from memory.
+    /// The clients with a grant that is valid at `now`, from memory.
     fn clients(&self, now: Timestamp) -> HashSet<String>;
 
-    /// At the place itself.
+    /// Reads from the store.
     async fn read(&self, name: &str) -> Result<Option<Arc<Grant>>, GrantsError>;
 
-    /// Keeps a new one: [`GrantsError::Exists`] if there is one of its name already, whoever made it. `version` is
-    /// ignored.
+    /// Stores a new grant. Fails with [`GrantsError::Exists`] if any server created a grant of this name before.
+    /// `version` is ignored.
     async fn create(&self, grant: Grant) -> Result<Arc<Grant>, GrantsError>;
 
-    /// Replaces the refresh state, and the evidence if there is new evidence, if the grant still is as `grant` says: else
-    /// [`GrantsError::Conflict`].
+    /// Replaces the refresh state, and the evidence if there is new evidence, if the stored grant has not changed since
+    /// `grant` was read. Otherwise, fails with [`GrantsError::Conflict`].
     async fn rotate(
         &self,
         grant: &Grant,
@@ -111,10 +111,9 @@ pub trait Grants: SingleUse + Debug + Send + Sync {
         evidence: Option<LoginEvidence>,
     ) -> Result<Arc<Grant>, GrantsError>;
 
-    /// Makes it count no longer, at every server. Doing it twice keeps the first reason. One that is not there is no
-    /// error.
+    /// Revokes a grant, at every server. A second revocation keeps the first reason. A missing grant is not an error.
     async fn revoke(&self, name: &str, reason: RevocationReason, now: Timestamp) -> Result<(), GrantsError>;
 
-    /// Notes that it was used; written down some time later, and not each time.
+    /// Records that a grant was used. The store is updated some time later, and not for each use.
     fn used(&self, name: &str, now: Timestamp);
 }

@@ -1,10 +1,10 @@
-//! `POST /introspect`: what a confidential client's own token is good for (RFC 7662). Anything else is `active: false`,
-//! and nothing more: not whose it is, nor why.
+//! `POST /introspect`: the metadata of a confidential client's own token (RFC 7662). The response for any other token
+//! is only `active: false`, without a user or a reason.
 
 use crate::{
     AuthorizationServer,
     error::{OAuthError, no_store},
-    grant::Known,
+    grant::GrantLookup,
     refresh::Decision,
     token::form,
 };
@@ -18,10 +18,10 @@ use portcullis_core::{client::ClientType, scope};
 use portcullis_telemetry::audit::RequestContext;
 use serde::Serialize;
 
-/// `token_type_hint` is not needed: the two kinds are told apart by their form.
+/// `token_type_hint` is not needed: access tokens and refresh tokens have different formats.
 const NAMES: [&str; 1] = ["token"];
 
-/// An answer (RFC 7662 §2.2).
+/// A response (RFC 7662 §2.2).
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Introspection {
     active: bool,
@@ -45,7 +45,7 @@ struct About {
 }
 
 impl AuthorizationServer {
-    /// Answers one request.
+    /// Handles one request.
     pub async fn introspect(
         &self,
         headers: &HeaderMap,
@@ -84,7 +84,7 @@ impl AuthorizationServer {
 
     fn about_refresh_token(&self, token: &str, now: Timestamp) -> Option<About> {
         let presented = self.refresh.read(token)?;
-        let Known::Here(grant) = self.grants.find(presented.grant()) else { return None };
+        let GrantLookup::Present(grant) = self.grants.find(presented.grant()) else { return None };
         if self.ended(&grant.user.id, grant.signed_in_at).is_some() {
             return None;
         }

@@ -1,7 +1,8 @@
-//! Access tokens: JSON Web Tokens in the profile of RFC 9068, signed with ES256, made and read by the same endpoint.
+//! Access tokens: JSON Web Tokens in the profile of RFC 9068, signed with ES256, issued and verified by the same
+//! endpoint.
 //!
-//! What is accepted is exactly what is made (RFC 8725): one algorithm, one type, one issuer, one audience, and the
-//! keys that the endpoint holds. The time is the caller's.
+//! The verification accepts exactly what the endpoint issues (RFC 8725): one algorithm, one type, one issuer, one
+//! audience, and the keys of the endpoint. The caller passes the time.
 
 use crate::{
     Caller,
@@ -24,7 +25,7 @@ const TYPE: &str = "at+jwt";
 
 const FORMAT: Format = Format { max_length: 16 << 10, algorithms: &[Algorithm::ES256] };
 
-/// Makes and reads the access tokens of one endpoint.
+/// Issues and verifies the access tokens of one endpoint.
 pub struct AccessTokens {
     issuer: String,
     audience: String,
@@ -34,7 +35,7 @@ pub struct AccessTokens {
     verifying_keys: Vec<(String, DecodingKey)>,
 }
 
-/// What an access token says, in the order of RFC 9068 §2.2.
+/// The claims of an access token, in the order of RFC 9068 §2.2.
 #[derive(Debug, Serialize, Deserialize)]
 struct Claims {
     iss: String,
@@ -43,76 +44,76 @@ struct Claims {
     sub: String,
     client_id: String,
     iat: i64,
-    /// Never made here, and honoured all the same (RFC 7519 §4.1.5).
+    /// Never issued here, but checked (RFC 7519 §4.1.5).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     nbf: Option<i64>,
     jti: String,
     scope: String,
-    /// What people call the user (OpenID Connect Core §5.1).
+    /// The display name of the user (OpenID Connect Core §5.1).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     name: Option<String>,
-    /// The consent behind the token, by which it can be taken back. A claim of ours.
+    /// The grant behind the token, through which it can be revoked. A private claim of Portcullis.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     grant: Option<String>,
 }
 
-/// Whom a token is for.
+/// The subject of a token.
 #[derive(Clone, Debug)]
 pub struct Subject<'a> {
-    /// The client that will present it.
+    /// The client that will present the token.
     pub client_id: &'a str,
-    /// On whose behalf: the token's `sub`.
+    /// The token's `sub`: the id of the user, or of the client if it acts on its own behalf.
     pub id: Cow<'a, str>,
-    /// What people call that user.
+    /// The display name of the user.
     pub name: Option<&'a str>,
-    /// The name of the grant behind it.
+    /// The name of the grant behind the token.
     pub grant: Option<&'a str>,
-    /// What it is good for.
+    /// The scopes of the token.
     pub scopes: &'a BTreeSet<Scope>,
 }
 
 impl<'a> Subject<'a> {
-    /// A client that acts for itself.
+    /// A client that acts on its own behalf.
     #[must_use]
     pub fn client(client_id: &'a str, scopes: &'a BTreeSet<Scope>) -> Self {
         Self { client_id, id: format!("client:{client_id}").into(), name: None, grant: None, scopes }
     }
 }
 
-/// Why a token does not count. The messages are for whoever presents it.
+/// Why an access token is invalid. The messages are for the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum AccessTokenError {
-    /// It cannot be read.
+    /// The token cannot be parsed.
     #[error("the access token is malformed")]
     Malformed,
-    /// Another `alg` than ES256, or none.
+    /// The `alg` is not ES256.
     #[error("the access token is not signed with ES256")]
     Algorithm,
-    /// Another `typ`: an ID token, for instance.
+    /// The `typ` is not that of an access token, but of an ID token, for instance.
     #[error("the token is no access token: its typ is not at+jwt")]
     Type,
-    /// Its `kid` is none of the endpoint's.
+    /// The `kid` is unknown at this endpoint.
     #[error("the access token is signed with a key that this endpoint does not hold; request a new one")]
     Key,
     /// The signature does not match.
     #[error("the signature of the access token is wrong")]
     Signature,
-    /// Made by another issuer.
+    /// The token was issued by another issuer.
     #[error("the access token comes from another issuer")]
     Issuer,
-    /// Made for another endpoint.
+    /// The token was issued for another endpoint.
     #[error("the access token is for another resource; request one with this endpoint's URL as the resource")]
     Audience,
-    /// Its time has not come.
+    /// The token is not valid yet (`nbf`).
     #[error("the access token is not valid yet")]
     Early,
-    /// Its time is over.
+    /// The token has expired.
     #[error("the access token has expired; request a new one")]
     Expired,
-    /// Its client is gone, or another one of that name has taken its place.
+    /// The client was deleted, or another one of the same name replaced it.
     #[error("the client of the access token is no longer registered")]
     Client,
-    /// The grant behind it was taken back, or has ended.
+    /// The grant behind the token was revoked, or has ended.
     #[error(
         "the access token was revoked: the user's approval was taken back or has ended; let the user approve again"
     )]
@@ -120,7 +121,7 @@ pub enum AccessTokenError {
 }
 
 impl AccessTokenError {
-    /// One word, for metrics.
+    /// The reason as one word, for metrics.
     #[must_use]
     pub const fn reason(self) -> &'static str {
         match self {
@@ -139,7 +140,7 @@ impl AccessTokenError {
     }
 }
 
-/// Only errors of the form and of the signature come from there: the claims are checked here.
+/// Only errors of the format and of the signature are converted: the claims are checked here.
 impl From<JwtError> for AccessTokenError {
     fn from(error: JwtError) -> Self {
         match error {
@@ -156,7 +157,7 @@ impl From<JwtError> for AccessTokenError {
 pub struct SigningError(#[from] jsonwebtoken::errors::Error);
 
 impl AccessTokens {
-    /// Prepares the keys: the first signs, all verify.
+    /// Prepares the keys: the first one signs, all of them verify.
     pub fn new(url: &PublicUrl, lifetime: Duration, keys: &SigningKeys) -> Result<Self, KeyError> {
         let first = keys.keys.first().ok_or(KeyError::Missing)?;
         let malformed = |kid: &str| KeyError::Malformed(kid.to_owned());
@@ -189,13 +190,13 @@ impl AccessTokens {
         })
     }
 
-    /// How long a new token lives.
+    /// The lifetime of a new token.
     #[must_use]
     pub fn lifetime(&self) -> Duration {
         self.lifetime
     }
 
-    /// A new token.
+    /// Issues a new token.
     pub fn issue(
         &self,
         subject: &Subject<'_>,
@@ -221,7 +222,7 @@ impl AccessTokens {
         Ok(jsonwebtoken::encode(&self.signing_header, &claims, &self.signing_key)?)
     }
 
-    /// Verifies a token that a client presents.
+    /// Verifies a presented token.
     pub fn verify(&self, token: &str, now: Timestamp) -> Result<Caller, AccessTokenError> {
         let token = Token::parse(token, &FORMAT)?;
         if token.typ().as_deref() != Some(TYPE) {
@@ -248,7 +249,7 @@ impl AccessTokens {
             subject: claims.sub,
             user_name: claims.name,
             grant: claims.grant,
-            // A word that this version does not know grants nothing.
+            // A scope that this version does not know grants nothing.
             scopes: claims.scope.split_ascii_whitespace().filter_map(|word| word.parse().ok()).collect(),
             issued_at: Timestamp::from_second(claims.iat).map_err(|_| AccessTokenError::Malformed)?,
             expires_at,
@@ -292,7 +293,7 @@ mod tests {
         serde_json::to_value(&tokens.signing_header).unwrap()
     }
 
-    /// Signs any header and claims with a key of ours.
+    /// Signs any header and claims with a key of the endpoint.
     fn forge(tokens: &AccessTokens, header: &Value, claims: &Value) -> String {
         let encode = |part: &Value| URL_SAFE_NO_PAD.encode(part.to_string());
         let message = format!("{}.{}", encode(header), encode(claims));
@@ -344,7 +345,7 @@ mod tests {
         let kid = header["kid"].as_str().unwrap();
         assert!(ours.verify(&forge(&ours, &header, &claims()), at(100)).is_ok(), "the forge itself works");
 
-        // The public key as an HMAC secret: the classic confusion.
+        // The public key as an HMAC secret: an algorithm confusion attack.
         let public = ours.verifying_keys[0].1.try_get_as_bytes().unwrap();
         let mut hs256 = Header::new(Algorithm::HS256);
         hs256.kid = Some(kid.to_owned());
@@ -428,7 +429,7 @@ mod tests {
     }
 
     proptest! {
-        /// Even with the endpoint's own signature.
+        /// Holds even for a token with the endpoint's own signature.
         #[test]
         fn whatever_is_signed_only_what_is_made_here_counts(header in any_header(), claims in any_claims()) {
             let url: PublicUrl = "https://h/mcp".parse().unwrap();

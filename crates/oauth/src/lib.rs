@@ -1,5 +1,5 @@
-//! The authorization server and the verification of its tokens (OAuth 2.1, RFC 6749, RFC 9068). Knows neither
-//! Kubernetes nor MCP.
+//! The authorization server, and the verification of its tokens (OAuth 2.1, RFC 6749, RFC 9068). This crate depends on
+//! neither Kubernetes nor MCP.
 
 pub mod accounts;
 pub mod authorize;
@@ -41,26 +41,26 @@ pub use authorize::{ApproveError, Approver, AuthorizationRequest, AuthorizeError
 pub use code::ConsentTicket;
 pub use error::OAuthError;
 pub use server::{AuthorizationServer, Stores};
-pub use users::{ProviderToken, RecheckPolicy, Rechecked, Standing, Users, Verdict};
+pub use users::{ProviderToken, RecheckPolicy, Rechecked, UserStatus, Users, Verdict};
 
 use jiff::Timestamp;
 use portcullis_core::Scope;
 use std::collections::BTreeSet;
 
-/// Who makes a request, as its verified access token says. In the request's extensions as `Arc<Caller>`.
+/// The caller of a request, from its verified access token. Stored in the request's extensions as `Arc<Caller>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// The OAuth client.
+    /// The id of the OAuth client.
     pub client_id: String,
-    /// On whose behalf: the token's `sub`. `client:` and the client's id where it acts for itself.
+    /// The token's `sub`: the user's id, or `client:` and the client's id if the client acts on its own behalf.
     pub subject: String,
-    /// What people call that user; `None` where there is none.
+    /// The user's display name; `None` if there is no user.
     pub user_name: Option<String>,
-    /// The grant behind the token; `None` where nobody had to consent.
+    /// The name of the grant behind the token; `None` if no consent was needed.
     pub grant: Option<String>,
-    /// What the token is good for.
+    /// The scopes of the token.
     pub scopes: BTreeSet<Scope>,
-    /// When the token was made.
+    /// When the token was issued.
     pub issued_at: Timestamp,
     /// When the token expires.
     pub expires_at: Timestamp,

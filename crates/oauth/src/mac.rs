@@ -4,12 +4,12 @@ use hmac::{Hmac, Mac as _};
 use portcullis_config::{KeyError, SigningKeys};
 use sha2::Sha256;
 
-/// A key, or a code.
+/// A key or a MAC.
 pub(super) type Secret = [u8; 32];
 
-/// The HMAC-SHA-256 of the parts, one after the other.
+/// The HMAC-SHA-256 of the concatenated parts.
 pub(super) fn hmac(key: &Secret, message: &[&[u8]]) -> Secret {
-    // One block holds the whole key, so it needs no hashing and cannot be refused.
+    // The key fits into one block, so it needs no hashing, and the construction cannot fail.
     let mut block = hmac::digest::Key::<Hmac<Sha256>>::default();
     if let Some(begin) = block.get_mut(..key.len()) {
         begin.copy_from_slice(key);
@@ -21,7 +21,7 @@ pub(super) fn hmac(key: &Secret, message: &[&[u8]]) -> Secret {
     mac.finalize().into_bytes().into()
 }
 
-/// What `derive` makes of each sealing key. The first is the one to write with; at least one.
+/// Applies `derive` to each sealing key. The first result is for new values. Fails if there is no key.
 pub(super) fn of_each<K>(keys: &SigningKeys, derive: impl Fn(&Secret) -> K) -> Result<Vec<K>, KeyError> {
     let keys: Vec<K> =
         keys.sealing.iter().map(|key| key.bytes().map(|bytes| derive(&bytes))).collect::<Result<_, _>>()?;

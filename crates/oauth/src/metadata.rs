@@ -1,5 +1,5 @@
-//! What clients discover: the protected resource (RFC 9728), the authorization server (RFC 8414) and its keys
-//! (RFC 7517). Lists exactly what is served.
+//! The metadata for clients: of the protected resource (RFC 9728), of the authorization server (RFC 8414), and its keys
+//! (RFC 7517). It lists exactly what is served.
 
 use crate::{clients::ALGORITHMS, pkce, workload};
 use portcullis_config::{Clients, KeyError, OPERATOR_CLIENT_ID, ServerConfig, SigningKeys};
@@ -13,7 +13,7 @@ pub use portcullis_core::endpoint_paths::{
 
 const PRIVATE_KEY_JWT: &str = "private_key_jwt";
 
-/// The metadata of the protected resource, as a client knows it that came to `url`: the endpoint's, or an alias.
+/// The metadata of the protected resource at `url`: the URL of the endpoint, or an alias.
 #[must_use]
 pub fn protected_resource(config: &ServerConfig, url: &PublicUrl) -> Value {
     json!({
@@ -25,10 +25,11 @@ pub fn protected_resource(config: &ServerConfig, url: &PublicUrl) -> Value {
     })
 }
 
-/// The metadata of the authorization server (RFC 8414 §2), and what RFC 9207, PKCE and client metadata documents add.
+/// The metadata of the authorization server (RFC 8414 §2), with the additions of RFC 9207, PKCE and client metadata
+/// documents.
 ///
-/// There is no OpenID Connect discovery document: clients ask for this one first, and an endpoint that issues no ID
-/// tokens would have to invent what the other requires.
+/// There is no OpenID Connect discovery document: clients request this one first, and the other has required members
+/// that an endpoint without ID tokens would have to make up.
 #[must_use]
 pub fn authorization_server(config: &ServerConfig, clients: &Clients) -> Value {
     let url = |path| config.url.issuer_url(path);
@@ -38,7 +39,8 @@ pub fn authorization_server(config: &ServerConfig, clients: &Clients) -> Value {
         if public_clients(config, clients) { [&confidential[..], &["none"]].concat() } else { confidential.clone() };
     let mut document = json!({
         "issuer": config.url.issuer(),
-        // RFC 8414 §2 lets it be left out where no grant uses it, but the official MCP clients refuse to read on without.
+        // RFC 8414 §2 lets it be omitted if no grant type uses it, but the official MCP clients reject metadata without
+        // it.
         "authorization_endpoint": url(AUTHORIZE_PATH),
         "token_endpoint": url(TOKEN_PATH),
         "token_endpoint_auth_methods_supported": methods,
@@ -60,7 +62,7 @@ pub fn authorization_server(config: &ServerConfig, clients: &Clients) -> Value {
             document[format!("{endpoint}_endpoint_auth_signing_alg_values_supported")] = json!(ALGORITHMS);
         }
     }
-    // Where nobody can sign in, no code is given out.
+    // Without a login, no code is issued.
     if !config.login.is_empty() {
         document["response_types_supported"] = json!(["code"]);
     }
@@ -70,8 +72,8 @@ pub fn authorization_server(config: &ServerConfig, clients: &Clients) -> Value {
     document
 }
 
-/// How clients prove themselves that can. Some clients take the first method of the list that they know, so that what no
-/// client of this endpoint can use must not be in it.
+/// The authentication methods for confidential clients. Some clients use the first method of the list that they
+/// support, so the list must not contain a method that no client of this endpoint can use.
 fn confidential_methods(config: &ServerConfig, clients: &Clients) -> Vec<&'static str> {
     let sign = clients.clients.iter().any(|client| client.private_key_jwt.is_some());
     let signing: &[_] =
@@ -79,8 +81,8 @@ fn confidential_methods(config: &ServerConfig, clients: &Clients) -> Vec<&'stati
     [&["client_secret_basic", "client_secret_post"], signing].concat()
 }
 
-/// Whether a client may have nothing to prove itself with. A client that has, and sees that nothing is needed, may leave
-/// it away: the official conformance suite does.
+/// Whether a client can be public. A confidential client that sees the method `none` may omit its credentials: the
+/// official conformance suite does.
 fn public_clients(config: &ServerConfig, clients: &Clients) -> bool {
     let policy = &config.client_policy;
     let configured = clients.clients.iter().filter(|client| client.client_id != OPERATOR_CLIENT_ID);
@@ -95,7 +97,7 @@ fn grant_types(config: &ServerConfig) -> Vec<&'static str> {
     [people, &["client_credentials"], pods].concat()
 }
 
-/// The public keys.
+/// The public keys, as a JSON Web Key Set.
 pub fn jwks(keys: &SigningKeys) -> Result<Value, KeyError> {
     let keys: Vec<Value> = keys.keys.iter().map(portcullis_config::SigningKey::public_jwk).collect::<Result<_, _>>()?;
     Ok(json!({"keys": keys}))

@@ -1,5 +1,5 @@
-//! Negative cache of grant and registration names. A name is issued only after its object was created and is never reused, so
-//! a missing object does not appear later.
+//! Negative cache of grant and registration names. A name is issued only after its object was created and is never
+//! reused, so a missing object does not appear later.
 
 use jiff::{SignedDuration, Timestamp};
 use std::{
@@ -9,20 +9,21 @@ use std::{
 
 /// How long a name is cached. An object that is restored from a backup is found in memory, which is read first.
 const REMEMBERED: SignedDuration = SignedDuration::from_mins(10);
-/// Maximum number of names. Only names with a valid MAC are cached, so a client needs that many genuine ones to fill it.
+/// Maximum number of names. Only names with a valid MAC are cached, so a client needs that many genuine ones to fill
+/// it.
 const CAPACITY: usize = 4096;
 
-/// The names.
+/// The missing names, with the time of the last miss.
 #[derive(Default)]
 pub(super) struct Misses(Mutex<HashMap<String, Timestamp>>);
 
 impl Misses {
-    /// Whether the store said a short while ago that there is no such name.
+    /// Whether the store recently reported that this name does not exist.
     pub(crate) fn has(&self, name: &str, now: Timestamp) -> bool {
         self.names().get(name).is_some_and(|since| recent(*since, now))
     }
 
-    /// The store said so.
+    /// Records that the store has no object of this name.
     pub(crate) fn note(&self, name: &str, now: Timestamp) {
         let mut names = self.names();
         if names.len() >= CAPACITY {
@@ -35,7 +36,7 @@ impl Misses {
     }
 
     fn names(&self) -> MutexGuard<'_, HashMap<String, Timestamp>> {
-        // A poisoned map is whole: nothing panics between two writes to it.
+        // A poisoned map is consistent: no code panics between two writes to it.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,24 +1,24 @@
-//! The parameters of a request, in a query or a form (RFC 6749 §3.1 and §3.2): each at most once, an empty one as good
-//! as none, and unknown ones ignored.
+//! Request parameters, in a query or a form (RFC 6749 §3.1 and §3.2): each at most once, an empty one counts as absent,
+//! and unknown ones are ignored.
 
 use std::{borrow::Cow, collections::BTreeMap};
 use url::form_urlencoded;
 
-/// The one that may be there several times (RFC 8707 §2).
+/// The only parameter that may be repeated (RFC 8707 §2).
 const RESOURCE: &str = "resource";
 
-/// What is wrong with a parameter.
+/// Why a parameter is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParameterError {
-    /// It is there twice.
+    /// The parameter is repeated.
     #[error("the parameter {0} is there more than once")]
     Repeated(&'static str),
-    /// It holds a control character.
+    /// The value contains a control character.
     #[error("the parameter {0} has a control character")]
     Control(&'static str),
 }
 
-/// The parameters that count.
+/// The known parameters of a request.
 #[derive(Default)]
 pub(crate) struct Parameters<'a> {
     single: BTreeMap<&'static str, Cow<'a, str>>,
@@ -27,7 +27,7 @@ pub(crate) struct Parameters<'a> {
 }
 
 impl<'a> Parameters<'a> {
-    /// Those of `names`, and `resource`, in a form-urlencoded text.
+    /// Reads the parameters `names`, and `resource`, from a form-urlencoded text.
     #[must_use]
     pub(crate) fn read(text: &'a [u8], names: &[&'static str]) -> Self {
         let mut parameters = Self::default();
@@ -46,29 +46,29 @@ impl<'a> Parameters<'a> {
         parameters
     }
 
-    /// Those, if nothing is wrong with any.
+    /// Reads the parameters. Fails if any of them is invalid.
     pub(crate) fn parse(text: &'a [u8], names: &[&'static str]) -> Result<Self, ParameterError> {
         let parameters = Self::read(text, names);
         parameters.check().map(|()| parameters)
     }
 
-    /// What is wrong with any of them.
+    /// Fails if any of the parameters is invalid.
     pub(crate) fn check(&self) -> Result<(), ParameterError> {
         self.errors.values().next().map_or(Ok(()), |error| Err(*error))
     }
 
-    /// One that nothing is wrong with, if it is there.
+    /// The value of a parameter, if present. Fails if this parameter is invalid.
     pub(crate) fn good(&self, name: &str) -> Result<Option<&str>, ParameterError> {
         self.errors.get(name).map_or_else(|| Ok(self.get(name)), |error| Err(*error))
     }
 
-    /// One of them.
+    /// The value of a parameter, if present. Does not check whether the parameter is valid.
     #[must_use]
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.single.get(name).map(AsRef::as_ref)
     }
 
-    /// Whether every `resource` (RFC 8707) is one of these. Clients differ about the slash at the end.
+    /// Whether every `resource` (RFC 8707) is one of these. A trailing slash is ignored, since clients differ about it.
     #[must_use]
     pub(crate) fn are_for(&self, resources: &[String]) -> bool {
         self.resources.iter().all(|asked| {

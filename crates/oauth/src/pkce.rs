@@ -4,7 +4,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-/// The one method.
+/// The only supported method.
 pub(crate) const METHOD: &str = "S256";
 
 /// Whether a text can be a challenge: a SHA-256 in base64url (§4.2).
@@ -13,7 +13,7 @@ pub(crate) fn is_challenge(text: &str) -> bool {
     text.len() == 43 && URL_SAFE_NO_PAD.decode(text).is_ok_and(|bytes| bytes.len() == 32)
 }
 
-/// Whether `verifier` is what `challenge` was made of (§4.6).
+/// Whether `challenge` was derived from `verifier` (§4.6).
 #[must_use]
 pub(crate) fn verifies(challenge: &str, verifier: &str) -> bool {
     let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
@@ -37,7 +37,7 @@ mod tests {
         for wrong in ["", CHALLENGE, &VERIFIER[1..], &format!("{VERIFIER}="), &VERIFIER.to_lowercase()] {
             assert!(!verifies(CHALLENGE, wrong), "{wrong}");
         }
-        // As `plain` would have it.
+        // Accepted by the method `plain` only.
         assert!(!verifies(VERIFIER, VERIFIER));
         for wrong in ["", "abc", &CHALLENGE[1..], &format!("{CHALLENGE}="), &CHALLENGE.replace('-', "+")] {
             assert!(!is_challenge(wrong), "{wrong}");

@@ -1,10 +1,10 @@
-//! Whether a user's identity provider still lets the user in: asked when a grant is refreshed, at most every `recheckAfter`
-//! (OpenID Connect Core §12), and noted when a user signs in or the provider ends sessions (OpenID Connect Back-Channel
-//! Logout 1.0).
+//! Rechecks: asks a user's identity provider whether it still lets the user in, when a grant is refreshed and at most
+//! once per `recheckAfter` (OpenID Connect Core §12). Also records sign-ins and provider sessions that ended (OpenID
+//! Connect Back-Channel Logout 1.0).
 //!
-//! A provider may replace its refresh token each time, and end everything when an old one comes back. So one server at a
-//! time asks, under a lease in the account, and the new token is stored before its answer counts. A check goes on when the
-//! request for which it began is given up.
+//! A provider may rotate its refresh token at each use, and revoke all tokens when an old one is used again. So one
+//! server at a time asks, under a lease in the account, and stores the new token before it uses the answer. A check
+//! continues when the request that started it is cancelled.
 
 use crate::{
     AuthorizationServer, OAuthError,
@@ -25,53 +25,55 @@ use rand::{CryptoRng, Rng as _, SeedableRng as _, rngs::StdRng};
 use std::{sync::Arc, time::Duration};
 use tokio_util::task::TaskTracker;
 
-/// How often a write is tried again that another one forestalled, and a check that a newer account made void.
+/// The maximum number of attempts: of a write that conflicts with another, and of a check that a newer account
+/// supersedes.
 const ATTEMPTS: u32 = 5;
-/// How often a refresh looks whether the server that holds the lease is done, and how long it waits between two looks.
+/// The maximum number of polls while another server holds the lease, and the interval between two polls.
 const LOOKS: u32 = 15;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
-/// How often the outcome of a check is written where the store cannot be reached; the pause doubles each time. Far within a
-/// lease.
+/// The maximum number of attempts to store the outcome of a check while the store is unreachable. The pause doubles
+/// each time; the total is far shorter than a lease.
 const STORE_ATTEMPTS: u32 = 7;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// Longer tokens are not kept: sealed, they must fit into the account.
+/// The maximum length of a provider token, in bytes. Longer ones are not stored: a sealed token must fit into the
+/// account.
 const MAX_TOKEN: usize = 8 << 10;
 /// Maximum number of users whose sessions one logout without a `sub` ends.
 const MAX_USERS: usize = 8;
 
-/// Asks identity providers again.
+/// Asks identity providers about users again.
 pub(super) struct Rechecks {
     pub(super) endpoint: String,
     pub(super) accounts: Arc<dyn Accounts>,
     pub(super) users: Arc<dyn Users>,
     pub(super) grants: Arc<dyn Grants>,
     pub(super) sealer: Arc<Sealer>,
-    /// The checks that are under way.
+    /// The checks in progress.
     pub(super) tasks: TaskTracker,
 }
 
-/// One check.
+/// The input of one check.
 struct Check {
     account: Arc<Account>,
     sealed: SealedToken,
-    /// The grant that is refreshed.
+    /// The name of the grant that is refreshed.
     grant: String,
     from: RequestContext,
     now: Timestamp,
 }
 
-/// How a check ended.
+/// The outcome of a check.
 enum Outcome {
     Allowed(LoginEvidence),
     Refused(RevocationReason),
     Unavailable,
     Unsupported,
-    /// Another server, or a sign-in, was quicker: what it wrote decides.
+    /// Another server, or a sign-in, wrote the account first: its new state decides.
     Superseded,
 }
 
 impl AuthorizationServer {
-    /// Asks the provider of a grant's user again if it is time to. Returns the new evidence if it was asked.
+    /// Asks the provider of a grant's user if a recheck is due. Returns the new evidence if the provider was asked.
     pub(super) async fn recheck(
         &self,
         grant: &Grant,
@@ -107,7 +109,7 @@ impl AuthorizationServer {
                         Outcome::Refused(reason) => return Err(self.end_access(grant, reason, from, now).await),
                         Outcome::Unavailable => return Err(OAuthError::ProviderUnavailable),
                         Outcome::Unsupported => {
-                            // As if the provider had given no token.
+                            // Proceed as if the provider had issued no token.
                             let without = rechecks.known(user_id).await.map_err(|error| unreadable(&error))?;
                             let due = due(&policy, grant.signed_in_at, without.as_deref(), |_| false, now);
                             return match due {
@@ -125,7 +127,7 @@ impl AuthorizationServer {
         }
     }
 
-    /// Notes that a user signed in, and keeps the provider's token. A user of a login without a provider leaves no note.
+    /// Records a sign-in, and stores the provider's token. Does nothing for a login without a provider.
     pub async fn note_sign_in(
         &self,
         user: &GrantUser,
@@ -140,7 +142,7 @@ impl AuthorizationServer {
         let sealed = token.and_then(|token| self.rechecks.seal(&user.id, token, rng));
         let noted = self.rechecks.change(user, |account| account.signed_in(user, sealed.clone(), session, now)).await;
         if let Err(error) = noted {
-            // The sign-in counts all the same: what is kept from before decides how long its grants do.
+            // The sign-in is valid nevertheless: the previous account decides how long its grants last.
             tracing::warn!(
                 user = user.id,
                 error = chain(&error),
@@ -149,8 +151,8 @@ impl AuthorizationServer {
         }
     }
 
-    /// Ends the browser sessions of a session of the provider, or all of a user that began until `at`. Grants are checked at
-    /// their next refresh. Returns the users.
+    /// Ends the browser sessions of one provider session, or all sessions of a user that began until `at`. Grants are
+    /// checked at their next refresh. Returns the affected users.
     pub async fn note_logout(
         &self,
         login: &str,
@@ -181,7 +183,7 @@ impl AuthorizationServer {
         account.is_some_and(|account| account.session_ended(session, since))
     }
 
-    /// The checks of users that are under way.
+    /// The checks in progress.
     #[must_use]
     pub fn checks(&self) -> &TaskTracker {
         &self.rechecks.tasks
@@ -189,7 +191,7 @@ impl AuthorizationServer {
 }
 
 impl Rechecks {
-    /// The account as memory has it, or the store where memory has none.
+    /// The account from memory, or from the store if memory has none.
     async fn known(&self, user_id: &str) -> Result<Option<Arc<Account>>, GrantsError> {
         match self.accounts.account(user_id) {
             Some(account) => Ok(Some(account)),
@@ -197,7 +199,7 @@ impl Rechecks {
         }
     }
 
-    /// Stores what `next` makes of the present account.
+    /// Applies `next` to the present account and stores the result, with retries after conflicts.
     async fn change(&self, user: &GrantUser, next: impl Fn(Account) -> Account) -> Result<Arc<Account>, GrantsError> {
         let mut account = self.known(&user.id).await?;
         for _ in 0..ATTEMPTS {
@@ -222,7 +224,7 @@ impl Rechecks {
         sealed.ok().map(SealedToken)
     }
 
-    /// The token, if it was sealed for this endpoint and user, and is of the user's present provider.
+    /// The token, if it was sealed for this endpoint and user, and the user's present provider issued it.
     fn open(&self, user_id: &str, sealed: &SealedToken, now: Timestamp) -> Option<ProviderToken> {
         let owner = [self.endpoint.as_str(), user_id];
         let token = self.sealer.open_for(Purpose::ProviderToken, &owner, &sealed.0, now).ok()?;
@@ -245,7 +247,7 @@ impl Rechecks {
         };
         let Rechecked { verdict, token: next } = self.users.recheck(user_id, &token, now).await;
         let replaced = next.is_some();
-        // Sealed anew each time, so that it does not outlive the key that sealed it.
+        // Seal the token at every check, since the key that sealed it will be deleted after a rotation.
         let next = self.seal(user_id, &next.unwrap_or(token), &mut rng);
         let kept = self.keep(&leased, sealed, &verdict, next, now).await;
         let outcome = match &verdict {
@@ -262,7 +264,7 @@ impl Rechecks {
                 self.end_others(&check, reason).await;
                 Outcome::Refused(reason)
             }
-            // The provider may take the new token only, and it is lost.
+            // The provider may accept only the new token, which is lost.
             (Verdict::Allowed(_), Kept::Lost) if replaced => Outcome::Unavailable,
             (Verdict::Allowed(evidence), _) => Outcome::Allowed(evidence),
             (Verdict::Unavailable, _) => Outcome::Unavailable,
@@ -270,7 +272,7 @@ impl Rechecks {
         }
     }
 
-    /// Stores what came of a check, and gives the lease back.
+    /// Stores the result of a check, and releases the lease.
     async fn keep(
         &self,
         leased: &Account,
@@ -286,7 +288,7 @@ impl Rechecks {
             if account.token.as_ref() != Some(used) {
                 return Kept::Superseded;
             }
-            // A logout that came meanwhile has the provider asked once more.
+            // After a logout in the meantime, the provider must be asked again.
             let logged_out =
                 (&account.sessions, account.sessions_end_before) != (&leased.sessions, leased.sessions_end_before);
             let outcome = match verdict {
@@ -308,7 +310,7 @@ impl Rechecks {
                 written => written.map(drop),
             };
             match written {
-                // Somebody deleted the account: there is nothing to keep.
+                // The account was deleted: there is nothing to store.
                 Ok(()) | Err(GrantsError::NotFound) => return Kept::Stored,
                 Err(error) => failure = Some(error),
             }
@@ -325,7 +327,7 @@ impl Rechecks {
         Kept::Lost
     }
 
-    /// Revokes the user's other grants. What fails is refused at its next refresh.
+    /// Revokes the user's other grants. A grant that cannot be revoked is refused at its next refresh.
     async fn end_others(&self, check: &Check, reason: RevocationReason) {
         let Check { account, grant: refreshed, from, now, .. } = check;
         for grant in self.grants.of_user(&account.user.id) {
@@ -346,11 +348,11 @@ impl Rechecks {
     }
 }
 
-/// Whether the outcome of a check is stored.
+/// Whether the result of a check is stored.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kept {
     Stored,
-    /// There is a newer token, of a newer sign-in.
+    /// A newer sign-in stored a newer token.
     Superseded,
     Lost,
 }

@@ -1,40 +1,40 @@
-//! Redirect URIs: which of them may be registered, and which registered one a presented one is (RFC 9700 §2.1,
-//! RFC 8252 §7).
+//! Redirect URIs: which URIs can be registered, and which registered URI matches a presented one (RFC 9700 §2.1, RFC
+//! 8252 §7).
 //!
-//! They are compared as texts, byte by byte: nothing is normalized, so that nothing can be normalized differently
-//! elsewhere. There are two exceptions. A callback on a loopback address matches at any port, since an app takes
-//! whichever is free. A path segment `{id}` of an https callback stands for one segment of plain characters.
+//! URIs are compared byte by byte: nothing is normalized, so that nothing can be normalized differently elsewhere.
+//! There are two exceptions. A callback on a loopback address matches at any port, since an app uses any free port. A
+//! path segment `{id}` of an https callback matches one segment of unreserved characters.
 
 use portcullis_core::{
     loopback,
     redirect_uri::{BROWSER_SCHEMES, FORBIDDEN_SCHEMES, MAX_LENGTH},
 };
 
-/// Stands for one path segment in a registered URI.
+/// The placeholder for one path segment in a registered URI.
 const ANY_SEGMENT: &str = "{id}";
 
-/// Why a text is no redirect URI.
+/// Why a redirect URI is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RedirectUriError {
     /// Longer than [`MAX_LENGTH`].
     #[error("it is longer than {MAX_LENGTH} characters")]
     TooLong,
-    /// Something that no URI has (RFC 3986 §2): white space, a backslash, a control or a non-ASCII character.
+    /// A character that no URI contains (RFC 3986 §2): white space, a backslash, a control or a non-ASCII character.
     #[error("it has a character that no URI has; percent-encode it")]
     Character,
-    /// No absolute URI with a scheme and something to call.
+    /// Not an absolute URI with a scheme and a host or a path.
     #[error("it is no absolute URI such as https://agent.example.com/callback")]
     NotAbsolute,
-    /// RFC 6749 §3.1.2.
+    /// A fragment (RFC 6749 §3.1.2).
     #[error("it has a fragment; remove everything from #")]
     Fragment,
-    /// `user@host`.
+    /// User information, as in `user@host`.
     #[error("it has user information; remove everything before the @")]
     UserInformation,
-    /// `.` or `..`.
+    /// A path segment `.` or `..`.
     #[error("it has a . or .. segment")]
     DotSegment,
-    /// One that is no callback, or plain http beyond this machine.
+    /// A scheme that is not for callbacks, or plain http to another host than loopback.
     #[error("its scheme is no callback's; use https, the app's own scheme, or http on localhost, 127.0.0.1 or [::1]")]
     Scheme,
     /// An empty or malformed host or port.
@@ -42,7 +42,7 @@ pub enum RedirectUriError {
     Authority,
 }
 
-/// A redirect URI in its parts; `rest` begins with `/` or `?` or is empty.
+/// The parts of a redirect URI. `rest` begins with `/` or `?`, or is empty.
 struct Parts<'a> {
     scheme: &'a str,
     /// `None` for `app:/path`.
@@ -68,8 +68,8 @@ impl<'a> Parts<'a> {
             return Err(RedirectUriError::Scheme);
         }
         let Some(after) = rest.strip_prefix("//") else {
-            // An app's own scheme without a host (RFC 8252 §7.1). The dot is a domain's: it keeps `mailto:` and all
-            // that may come like it out.
+            // A private-use scheme without a host (RFC 8252 §7.1). The dot is required since the scheme is a reversed
+            // domain name; this excludes `mailto:` and similar schemes.
             let private = scheme.contains('.') && rest.starts_with('/');
             return if private { Ok(Self { scheme, host: None, rest }) } else { Err(RedirectUriError::NotAbsolute) };
         };
@@ -89,7 +89,7 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// The host of an authority whose port is one, or left out.
+/// The host of an authority. The port, if any, must be valid.
 fn host(authority: &str) -> Result<&str, RedirectUriError> {
     let (host, port) = if authority.starts_with('[') {
         let end = authority.find(']').ok_or(RedirectUriError::Authority)?;
@@ -108,7 +108,7 @@ fn host(authority: &str) -> Result<&str, RedirectUriError> {
     if known && port.is_none_or(in_range) { Ok(host) } else { Err(RedirectUriError::Authority) }
 }
 
-/// What RFC 3986 §2 knows, braces excepted.
+/// The characters of RFC 3986 §2, which do not include braces.
 fn is_uri_character(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~:/?#[]@!$&'()*+,;=%".contains(&byte)
 }
@@ -122,7 +122,7 @@ fn is_dot_segment(segment: &str) -> bool {
     plain == "." || plain == ".."
 }
 
-/// Checks what holds for every redirect URI, wherever it comes from.
+/// Checks the rules for all redirect URIs, from any source.
 pub fn check(uri: &str) -> Result<(), RedirectUriError> {
     let parts = Parts::of(uri)?;
     let scheme_is_fine = match parts.scheme {
@@ -135,13 +135,13 @@ pub fn check(uri: &str) -> Result<(), RedirectUriError> {
     if parts.path().split('/').any(is_dot_segment) { Err(RedirectUriError::DotSegment) } else { Ok(()) }
 }
 
-/// Whether `presented` is one of these registered URIs.
+/// Whether `presented` matches one of these registered URIs.
 #[must_use]
 pub fn is_registered<S: AsRef<str>>(registered: &[S], presented: &str) -> bool {
     check(presented).is_ok() && registered.iter().any(|registered| matches(registered.as_ref(), presented))
 }
 
-/// Whether a good `presented` is this registered one.
+/// Whether a valid `presented` matches this registered URI.
 fn matches(registered: &str, presented: &str) -> bool {
     registered == presented || matches_at_any_port(registered, presented) || matches_segment(registered, presented)
 }
@@ -167,7 +167,7 @@ fn matches_segment(registered: &str, presented: &str) -> bool {
         .is_some_and(|segment| !segment.is_empty() && segment.bytes().all(is_unreserved) && !is_dot_segment(segment))
 }
 
-/// `uri` with these parameters added to its query, whatever that holds already (RFC 6749 §4.1.2).
+/// Appends these parameters to the query of `uri`, which may have parameters already (RFC 6749 §4.1.2).
 #[must_use]
 pub fn with_parameters(uri: &str, parameters: &[(&str, &str)]) -> String {
     let added = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();

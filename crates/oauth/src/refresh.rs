@@ -1,17 +1,17 @@
-//! Refresh tokens: their form, how one follows from another, and what a presented one means (OAuth 2.1 §4.3,
-//! RFC 9700 §4.14.2). Pure; the token endpoint does the rest.
+//! Refresh tokens: their format, their rotation, and the validation of presented tokens (OAuth 2.1 §4.3, RFC 9700
+//! §4.14.2). Pure; the token endpoint does the I/O.
 //!
-//! `prt2.GRANT.GENERATION.SECRET.MAC`. The secret of the first is random; that of each next one follows from the one
-//! before under a key of the servers, so that a client that lost an answer and tries again gets the very same token,
-//! from whichever server. A token without a genuine MAC is not read at all: a guess costs no look at the store and ends
-//! no grant, and an `OAuthGrant` written by hand, with a hash of its author's choice, issues nothing. An old token that is
-//! genuine shows that there is a copy. A grant holds the generation and the hash of the newest only.
+//! `prt2.GRANT.GENERATION.SECRET.MAC`. The secret of the first token is random; each following secret is derived from
+//! the previous one with a key of the servers, so that a client that lost a response and retries gets the same token,
+//! from any server. A token without a valid MAC is rejected at once: a guess costs no read of the store and ends no
+//! grant, and an `OAuthGrant` that is written by hand, with a chosen hash, issues nothing. An old token with a valid
+//! MAC shows that there is a copy. A grant stores only the generation and the hash of the newest token.
 //!
-//! The first half of the MAC covers the token. The second half binds the token to its client and user: an `OAuthGrant` that is
-//! written by hand for another user, with the name and hash of an existing grant, issues nothing. Tokens of older servers
-//! (`prt1`) are not bound. They are accepted while their key is kept; the next token is bound.
+//! The first half of the MAC covers the token. The second half binds the token to its client and user: an `OAuthGrant`
+//! that is written by hand for another user, with the name and hash of an existing grant, issues nothing. Tokens of
+//! older servers (`prt1`) are not bound. They are accepted while their key is kept; the next token is bound.
 //!
-//! The keys are kept for as long as a grant lasts (`plan::keys`), so the rotation of keys ends no token.
+//! The keys are kept for the lifetime of a grant (`plan::keys`), so a key rotation ends no token.
 
 use crate::{
     grant::Grant,
@@ -26,21 +26,21 @@ use sha2::{Digest as _, Sha256};
 use std::{fmt, time::Duration};
 use subtle::ConstantTimeEq as _;
 
-/// How long after a rotation the token before still gives the same answer, as long as its successor was not used: for
-/// answers that were lost on their way. Clients have been seen to try again after 39 seconds.
+/// How long after a rotation the previous token returns the same response again, if its successor was not used: for
+/// responses that were lost. Clients were observed to retry after 39 seconds.
 pub(crate) const GRACE: SignedDuration = SignedDuration::from_mins(2);
 
 const PREFIX: &str = "prt2";
-/// Of tokens that are not bound to a client and a user.
+/// The prefix of tokens that are not bound to a client and a user.
 const OLD_PREFIX: &str = "prt1";
-/// Bytes of each half of a MAC.
+/// The length of each half of a MAC, in bytes.
 const HALF: usize = 16;
-/// Longer texts are not even looked at.
+/// The maximum length of a token, in bytes.
 const MAX_TOKEN: usize = 256;
 
-/// Makes and reads the refresh tokens of one endpoint.
+/// Issues and reads the refresh tokens of one endpoint.
 pub(crate) struct RefreshTokens {
-    /// The first makes, all read.
+    /// The first key issues tokens; all keys read them.
     keys: Vec<Key>,
     idle: Duration,
 }
@@ -51,15 +51,15 @@ struct Key {
     next: Secret,
 }
 
-/// A token that a client presents, in its parts. It was made here: its MAC was checked.
+/// A presented token, in its parts. Its MAC is valid.
 pub(crate) struct Presented {
     grant: String,
     generation: i64,
     secret: Secret,
     hash: String,
-    /// All but the MAC.
+    /// The token without the MAC.
     message: String,
-    /// The half of the MAC that binds it to client and user; `None` for a token of an older server.
+    /// The half of the MAC that binds the token to client and user; `None` for a token of an older server.
     bound: Option<[u8; HALF]>,
 }
 
@@ -78,45 +78,45 @@ impl<'a> From<&'a Grant> for Owner<'a> {
     }
 }
 
-/// A token to give out. Only its hash is kept.
+/// A token to issue. Only its hash is stored.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct RefreshToken {
     text: String,
     generation: i64,
 }
 
-/// What a presented token means.
+/// The result of validating a presented token.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Decision {
-    /// It is the newest: this one follows it, once the grant says so.
+    /// The token is the newest one. Its successor is issued once the grant is updated.
     Rotate(RefreshToken),
-    /// It is the one before, and the answer with this newest one may have been lost.
+    /// The token is the previous one, and the response with this newest token may have been lost.
     Repeat(RefreshToken),
-    /// It is an old one: somebody has a copy.
+    /// The token is an old one: there is a copy of it.
     Replayed,
-    /// It does not count.
+    /// The token is invalid.
     Invalid(Invalid),
 }
 
-/// Why a token does not count. The messages are for whoever presents it.
+/// Why a refresh token is invalid. The messages are for the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Invalid {
-    /// Not made here, or not for this grant.
+    /// The token was not issued here, or not for this grant.
     #[error("the refresh token is unknown; let the user approve again")]
     Unknown,
-    /// The consent was taken back.
+    /// The consent was revoked.
     #[error("the user's approval was taken back; let the user approve again")]
     Revoked,
-    /// The consent has ended.
+    /// The consent has expired.
     #[error("the user's approval has ended; let the user approve again")]
     Ended,
-    /// It was not used for too long.
+    /// The token was not used for too long.
     #[error("the refresh token was not used for too long; let the user approve again")]
     Idle,
 }
 
 impl Invalid {
-    /// One word, for the audit.
+    /// The reason as one word, for audit events.
     #[must_use]
     pub const fn reason(self) -> &'static str {
         match self {
@@ -144,13 +144,13 @@ impl fmt::Debug for RefreshToken {
 }
 
 impl RefreshToken {
-    /// The token itself.
+    /// The text of the token.
     #[must_use]
     pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// What the grant keeps of it.
+    /// The state to store in the grant.
     #[must_use]
     pub(crate) fn state(&self, now: Timestamp) -> RefreshState {
         RefreshState { generation: self.generation, hash: hash(&self.text), rotated_at: now }
@@ -158,7 +158,7 @@ impl RefreshToken {
 }
 
 impl Presented {
-    /// The grant that it names.
+    /// The name of the grant.
     #[must_use]
     pub(crate) fn grant(&self) -> &str {
         &self.grant
@@ -171,7 +171,7 @@ impl Presented {
 }
 
 impl RefreshTokens {
-    /// With the keys that seal; a token lasts `idle` if it is not used.
+    /// Derives the keys from the sealing keys. A token expires after `idle` without use.
     pub(crate) fn new(keys: &SigningKeys, idle: Duration) -> Result<Self, KeyError> {
         let derive = |bytes: &Secret| Key {
             mac: hmac(bytes, &[b"portcullis refresh token mac v1"]),
@@ -188,7 +188,7 @@ impl RefreshTokens {
         self.keys.first().map(|key| key.token(grant, owner, 0, &secret))
     }
 
-    /// Reads a token that a client presents. `None` if it is malformed or was not made here.
+    /// Parses a presented token. `None` if it is malformed or its MAC is invalid.
     #[must_use]
     pub(crate) fn read(&self, text: &str) -> Option<Presented> {
         if text.len() > MAX_TOKEN {
@@ -219,7 +219,7 @@ impl RefreshTokens {
         presented.grant == grant.name && bound
     }
 
-    /// What `presented` means for `grant` at `now`.
+    /// Validates `presented` for `grant` at `now`.
     #[must_use]
     pub(crate) fn decide(&self, presented: &Presented, grant: &Grant, now: Timestamp) -> Decision {
         let Some(state) = grant.refresh.as_ref().filter(|_| self.belongs(presented, grant)) else {
@@ -238,15 +238,15 @@ impl RefreshTokens {
                 self.rotate(presented, grant)
             };
         }
-        // It was issued for this grant, and is not the newest that the grant knows of.
+        // The token was issued for this grant, but is not the newest one that the grant records.
         if presented.generation > state.generation {
-            // The grant comes from a backup, or is not up to date here: then the write will tell.
+            // The grant is from a backup, or this copy is outdated, which the write will detect.
             return self.rotate(presented, grant);
         }
-        // Its successor is the newest, so nobody has used that one yet.
+        // The successor is the newest token, so it has not been used.
         let follows = || presented.generation.checked_add(1) == Some(state.generation);
         if follows() && now.duration_since(state.rotated_at) < GRACE {
-            // Whichever key made it: keys may have been replaced since.
+            // Try every key: the keys may have been rotated since.
             let same = |token: &RefreshToken| bool::from(hash(&token.text).as_bytes().ct_eq(state.hash.as_bytes()));
             if let Some(token) = self.keys.iter().filter_map(|key| key.after(presented, grant)).find(same) {
                 return Decision::Repeat(token);
@@ -258,7 +258,7 @@ impl RefreshTokens {
         Decision::Replayed
     }
 
-    /// When the newest token ends if it is not used.
+    /// When the newest token expires if it is not used.
     #[must_use]
     pub(crate) fn idle_at(&self, state: &RefreshState) -> Timestamp {
         state.rotated_at.saturating_add(self.idle).unwrap_or(Timestamp::MAX)
@@ -292,14 +292,14 @@ impl Key {
     }
 }
 
-/// As [`Code::grant_name`](super::code::Code::grant_name) makes them.
+/// Whether this is a name that [`Code::grant_name`](super::code::Code::grant_name) can return.
 fn is_grant_name(text: &str) -> bool {
     text.strip_prefix("g-").is_some_and(|digits| {
         digits.len() == 24 && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
     })
 }
 
-/// A number in its one spelling.
+/// A non-negative number in its canonical form.
 fn count(text: &str) -> Option<i64> {
     text.parse().ok().filter(|number: &i64| *number >= 0 && number.to_string() == text)
 }

@@ -1,6 +1,6 @@
 //! Whether a grant's user may still use it: checked at each refresh against the login's present rules.
 
-use crate::{AuthorizationServer, OAuthError, grant::Grant, users::Standing};
+use crate::{AuthorizationServer, OAuthError, grant::Grant, users::UserStatus};
 use jiff::Timestamp;
 use portcullis_core::{
     grant::{LoginEvidence, RevocationReason},
@@ -9,7 +9,7 @@ use portcullis_core::{
 use portcullis_telemetry::audit::{Event, RequestContext};
 
 impl AuthorizationServer {
-    /// Checks the user of a grant that is about to be refreshed. Returns new evidence where the grant should keep it.
+    /// Checks the user of a grant that is about to be refreshed. Returns new evidence if the grant should store it.
     pub(super) async fn review(
         &self,
         grant: &Grant,
@@ -17,16 +17,16 @@ impl AuthorizationServer {
         now: Timestamp,
     ) -> Result<Option<LoginEvidence>, OAuthError> {
         let user_id = &grant.user.id;
-        match self.users.standing(user_id, grant.evidence.as_ref()) {
-            Standing::Valid => Ok(None),
-            Standing::Unavailable => Err(OAuthError::LoginUnavailable),
-            Standing::Gone => Err(OAuthError::UserGone),
-            Standing::Ended(reason) => Err(self.end_access(grant, reason, from, now).await),
-            // The rule is newer than the sign-in, so it is not known whether it matches.
-            Standing::Unproven if grant.evidence.is_some() => {
+        match self.users.status_of(user_id, grant.evidence.as_ref()) {
+            UserStatus::Valid => Ok(None),
+            UserStatus::Unavailable => Err(OAuthError::LoginUnavailable),
+            UserStatus::Missing => Err(OAuthError::UserGone),
+            UserStatus::Ended(reason) => Err(self.end_access(grant, reason, from, now).await),
+            // The rule is newer than the sign-in, so it is not known whether the user satisfies it.
+            UserStatus::Unproven if grant.evidence.is_some() => {
                 Err(self.end_access(grant, RevocationReason::NotAllowed, from, now).await)
             }
-            Standing::Unproven => self.users.assumed_evidence(user_id).map(Some).ok_or(OAuthError::UserGone),
+            UserStatus::Unproven => self.users.assumed_evidence(user_id).map(Some).ok_or(OAuthError::UserGone),
         }
     }
 

@@ -1,10 +1,10 @@
-//! `POST /revoke`: a client gives back what a user allowed it (RFC 7009). A refresh token and an access token stand for
-//! the grant behind them, so either ends it, and all of its tokens with it.
+//! `POST /revoke`: a client revokes a user's consent (RFC 7009). Refresh tokens and access tokens represent the grant
+//! behind them, so revoking either ends the grant and all its tokens.
 
 use crate::{
     AuthorizationServer,
     error::OAuthError,
-    grant::{Grant, Known},
+    grant::{Grant, GrantLookup},
     token::form,
 };
 use http::HeaderMap;
@@ -13,11 +13,11 @@ use portcullis_core::{grant::RevocationReason, report::chain};
 use portcullis_telemetry::audit::{Event, RequestContext};
 use std::sync::Arc;
 
-/// `token_type_hint` is not needed: the two kinds are told apart by their form.
+/// `token_type_hint` is not needed: access tokens and refresh tokens have different formats.
 const NAMES: [&str; 1] = ["token"];
 
 impl AuthorizationServer {
-    /// Answers one request. A token that does not count any more is no error (RFC 7009 §2.2).
+    /// Handles one request. An invalid token is not an error (RFC 7009 §2.2).
     pub async fn revoke(
         &self,
         headers: &HeaderMap,
@@ -38,7 +38,7 @@ impl AuthorizationServer {
         Ok(())
     }
 
-    /// A grant that memory does not know, for a genuine refresh token: another server may have created it a moment ago.
+    /// Reads a grant that is not in memory, for a genuine token: another server may have created it a moment ago.
     pub(super) async fn find_at_store(&self, name: &str, now: Timestamp) -> Result<Option<Arc<Grant>>, OAuthError> {
         if self.missing.has(name, now) {
             return Ok(None);
@@ -53,14 +53,14 @@ impl AuthorizationServer {
         Ok(found)
     }
 
-    /// The grant that a token stands for; `None` if it stands for nothing any more.
+    /// The grant behind a token; `None` if there is none any more.
     async fn grant_behind(&self, token: &str, client_id: &str, now: Timestamp) -> Result<Option<String>, OAuthError> {
         const FOREIGN: OAuthError = OAuthError::InvalidGrant("the token was issued to another client");
         if let Some(presented) = self.refresh.read(token) {
             let grant = match self.grants.find(presented.grant()) {
-                Known::Here(grant) => Some(grant),
-                Known::Gone => None,
-                Known::Unknown => self.find_at_store(presented.grant(), now).await?,
+                GrantLookup::Present(grant) => Some(grant),
+                GrantLookup::Deleted => None,
+                GrantLookup::Unknown => self.find_at_store(presented.grant(), now).await?,
             };
             let Some(grant) = grant.filter(|grant| self.refresh.belongs(&presented, grant)) else { return Ok(None) };
             return if grant.client_id == client_id { Ok(Some(grant.name.clone())) } else { Err(FOREIGN) };

@@ -1,25 +1,26 @@
-//! What is granted of what is asked for (RFC 6749 §3.3).
+//! The scopes that are granted for a request (RFC 6749 §3.3).
 
 use portcullis_core::{Scope, scope};
 use std::collections::BTreeSet;
 
-/// Words of OpenID Connect that clients add unasked. They grant nothing here: a refresh token is given or not by the
-/// client's grants, and who signed in is no client's business.
+/// Scopes of OpenID Connect that clients request by default. They grant nothing here: the grant types of a client
+/// decide whether it gets a refresh token, and clients get no information about the user.
 const WITHOUT_EFFECT: [&str; 4] = ["offline_access", "openid", "profile", "email"];
 
-/// Why nothing is granted.
+/// Why no scope is granted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ScopeError {
-    /// A word that is no scope.
+    /// A scope is unknown.
     #[error(transparent)]
     Unknown(#[from] scope::UnknownScope),
-    /// Nothing of it may be had.
+    /// None of the requested scopes is allowed.
     #[error("of these scopes, only the following may be asked for: {0}")]
     Beyond(String),
 }
 
-/// What is asked for, less what may not be had: clients ask for all that the metadata lists, and RFC 6749 §3.3 lets a
-/// server grant less, since the answer says what it granted. Asking for nothing is asking for all.
+/// The requested scopes, limited to the allowed ones. Clients request all scopes in the metadata, and RFC 6749 §3.3
+/// lets a server grant fewer, since the response lists the granted ones. A request without scopes is one for all
+/// allowed scopes.
 pub(crate) fn granted(asked: Option<&str>, allowed: &BTreeSet<Scope>) -> Result<BTreeSet<Scope>, ScopeError> {
     let words = asked.unwrap_or_default().split_ascii_whitespace().filter(|word| !WITHOUT_EFFECT.contains(word));
     let asked = words.map(str::parse).collect::<Result<BTreeSet<Scope>, _>>()?;

@@ -1,7 +1,8 @@
-//! What goes out to be brought back, and only this endpoint may read or write: authorization codes, sessions, forms.
+//! Encrypted values that round-trip through the client, or are stored, and that only this endpoint can create and read:
+//! authorization codes, sessions, forms, provider tokens.
 //!
-//! XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha) under keys that all servers of the endpoint share. The purpose is part
-//! of what is authenticated, so that a thing sealed for one cannot be passed off as another.
+//! XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha) with keys that all servers of the endpoint share. The purpose is
+//! authenticated too, so that a value that is sealed for one purpose cannot be used for another.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chacha20poly1305::{
@@ -14,23 +15,23 @@ use rand::CryptoRng;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 const NONCE: usize = 24;
-/// Longer texts are not even tried.
+/// The maximum length of a sealed text, in bytes.
 const MAX_SEALED: usize = 16 << 10;
 
-/// What a sealed thing is for.
+/// The purpose of a sealed value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// An authorization code.
     Code,
-    /// The cookie of a browser.
+    /// The session cookie of a browser.
     Session,
-    /// An authorization request, in the form that asks for consent.
+    /// An authorization request, in the consent form.
     Consent,
-    /// Where to go on after signing in.
+    /// The page to continue at after the sign-in.
     Continue,
-    /// The `state` of a login at a provider.
+    /// The `state` of a sign-in at a provider.
     Login,
-    /// That a form was made for this browser.
+    /// The CSRF token of a form, which shows that the form was made for this browser.
     Form,
     /// A token of an identity provider, in the account of a user.
     ProviderToken,
@@ -49,7 +50,7 @@ impl Purpose {
         }
     }
 
-    /// What is authenticated besides the content.
+    /// The associated data of the AEAD: the purpose and the owner.
     fn bound_to(self, owner: &[&str]) -> Vec<u8> {
         let mut bound = self.label().to_vec();
         for part in owner {
@@ -60,31 +61,31 @@ impl Purpose {
     }
 }
 
-/// Why a sealed thing cannot be used.
+/// Why a sealed value cannot be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SealError {
-    /// Not made here, not for this, or damaged.
+    /// The value was not sealed here, or not for this purpose or owner, or is damaged.
     #[error("it was not made by this endpoint")]
     Invalid,
-    /// Its time is over.
+    /// The value has expired.
     #[error("it has expired")]
     Expired,
 }
 
-/// Seals and opens.
+/// Seals and opens values.
 pub struct Sealer {
     keys: Vec<XChaCha20Poly1305>,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Sealed<T> {
-    /// Seconds since 1970: the first at which it no longer counts.
+    /// The Unix time, in seconds, from which the value is no longer valid.
     e: i64,
     c: T,
 }
 
 impl Sealer {
-    /// With these keys: the first seals, all open.
+    /// A sealer with these keys: the first one seals, all of them open.
     pub fn new(keys: &SigningKeys) -> Result<Self, KeyError> {
         let keys: Vec<_> = keys
             .sealing
@@ -105,7 +106,7 @@ impl Sealer {
         self.seal_for(purpose, &[], content, expires_at, rng)
     }
 
-    /// The same, for an owner: it opens for no other.
+    /// Like [`Self::seal`], but for an owner: the value opens for no other owner.
     pub fn seal_for<T: Serialize>(
         &self,
         purpose: Purpose,
@@ -124,12 +125,12 @@ impl Sealer {
         Ok(URL_SAFE_NO_PAD.encode([&nonce[..], &boxed].concat()))
     }
 
-    /// Opens what was sealed for `purpose`, if its time is not over at `now`.
+    /// Opens a value that was sealed for `purpose` and has not expired at `now`.
     pub fn open<T: DeserializeOwned>(&self, purpose: Purpose, text: &str, now: Timestamp) -> Result<T, SealError> {
         self.open_for(purpose, &[], text, now)
     }
 
-    /// Opens what was sealed for this owner.
+    /// Like [`Self::open`], for a value that was sealed for this owner.
     pub fn open_for<T: DeserializeOwned>(
         &self,
         purpose: Purpose,

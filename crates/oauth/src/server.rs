@@ -1,5 +1,6 @@
-//! The authorization server of one endpoint, for one set of mounted files: what all its endpoints share. Each of them
-//! has a file of its own: `authorize`, `token`, `revoke`, `introspect`; `verify` is for the resource.
+//! The authorization server of one endpoint, for one set of mounted files: the state that its HTTP endpoints share.
+//! Each of them has a module of its own: `authorize`, `token`, `revoke`, `introspect`. `verify` is the part of the
+//! resource server.
 
 use crate::{
     accounts::Accounts,
@@ -23,36 +24,36 @@ use portcullis_core::authorization::WorkloadRule;
 use std::sync::Arc;
 use tokio_util::task::TaskTracker;
 
-/// What an authorization server reaches beyond its files.
+/// The dependencies of an authorization server besides its configuration files.
 #[derive(Clone)]
 pub struct Stores {
-    /// Where grants are kept.
+    /// The store of grants.
     pub grants: Arc<dyn Grants>,
-    /// Where the clients are kept that registered themselves.
+    /// The store of dynamically registered clients.
     pub registrations: Arc<dyn Registrations>,
-    /// What clients publish of themselves.
+    /// The metadata and keys that clients publish.
     pub published: Arc<PublishedMetadata>,
-    /// Who signs in.
+    /// The users.
     pub users: Arc<dyn Users>,
-    /// What is kept about users of identity providers.
+    /// The store of accounts.
     pub accounts: Arc<dyn Accounts>,
-    /// The checks of users that are under way. They outlive a reload of the configuration.
+    /// The rechecks in progress. They survive a reload of the configuration.
     pub checks: TaskTracker,
-    /// Whose access an administrator ended.
+    /// The rules with which administrators end the access of users.
     pub user_rules: Arc<dyn UserRules>,
-    /// Who verifies the tokens of pods.
+    /// The verifier of service account tokens.
     pub workloads: Arc<dyn WorkloadTokens>,
-    /// The authorization server, where it is not this one.
+    /// The external authorization server, if one issues the tokens.
     pub external: Option<Arc<ExternalTokens>>,
 }
 
-/// See the module.
+/// The authorization server of one endpoint: see the module.
 pub struct AuthorizationServer {
     pub(super) issuer: String,
     pub(super) resource: String,
-    /// What clients may call it: the resource, and its aliases.
+    /// The accepted values of the parameter `resource`: the endpoint's URL and its aliases.
     pub(super) resources: Vec<String>,
-    /// How long a consent lasts.
+    /// The lifetime of a grant.
     pub(super) grant_lifetime: std::time::Duration,
     pub(super) directory: Directory,
     pub(super) tokens: AccessTokens,
@@ -65,12 +66,12 @@ pub struct AuthorizationServer {
     pub(super) users: Arc<dyn Users>,
     pub(super) user_rules: Arc<dyn UserRules>,
     pub(super) workloads: Arc<dyn WorkloadTokens>,
-    /// Which pods may have tokens.
+    /// The rules of workload identity.
     pub(super) workload_rules: Vec<WorkloadRule>,
     pub(super) external: Option<Arc<ExternalTokens>>,
     pub(super) cache: Arc<TokenCache>,
     pub(super) fresh: FreshGrants,
-    /// Grants that the store does not have.
+    /// The names of grants that the store does not have.
     pub(super) missing: Misses,
     pub(super) registrar: Arc<Registrar>,
     /// Held while a client registers.
@@ -78,7 +79,7 @@ pub struct AuthorizationServer {
 }
 
 impl AuthorizationServer {
-    /// Prepares keys and clients. `cache` holds nothing but tokens of these keys and this URL.
+    /// Prepares keys and clients. `cache` must contain only tokens that were verified with these keys and this URL.
     pub fn new(
         config: &ServerConfig,
         clients: &Clients,
@@ -130,55 +131,55 @@ impl AuthorizationServer {
         })
     }
 
-    /// The clients.
+    /// The directory of clients.
     #[must_use]
     pub fn directory(&self) -> &Directory {
         &self.directory
     }
 
-    /// Seals what goes out to be brought back.
+    /// The sealer of values that round-trip through the client.
     #[must_use]
     pub fn sealer(&self) -> &Sealer {
         &self.sealer
     }
 
-    /// Where the grants are kept.
+    /// The store of grants.
     #[must_use]
     pub fn grants(&self) -> &Arc<dyn Grants> {
         &self.grants
     }
 
-    /// Whether an administrator ended what this user began at `since`.
+    /// Whether an administrator ended the access of this user that began at `since`, and why.
     #[must_use]
     pub fn ended(&self, user_id: &str, since: Timestamp) -> Option<Ended> {
         self.user_rules.ended(user_id, since)
     }
 
-    /// Whether a grant counts at `now`: it is active, and its user's access has not ended.
+    /// Whether a grant is valid at `now`: it is active, and its user's access has not ended.
     #[must_use]
     pub fn counts(&self, grant: &Grant, now: Timestamp) -> bool {
         grant.is_active(now) && self.ended(&grant.user.id, grant.signed_in_at).is_none()
     }
 
-    /// Where the clients are kept that registered themselves.
+    /// The store of dynamically registered clients.
     #[must_use]
     pub fn registrations(&self) -> &Arc<dyn Registrations> {
         &self.registrations
     }
 
-    /// What clients published of themselves.
+    /// The metadata and keys that clients publish.
     #[must_use]
     pub fn published(&self) -> &Arc<PublishedMetadata> {
         &self.published
     }
 
-    /// The authorization server, where it is not this one.
+    /// The external authorization server, if one issues the tokens.
     #[must_use]
     pub fn external(&self) -> Option<&Arc<ExternalTokens>> {
         self.external.as_ref()
     }
 
-    /// The tokens that were verified already.
+    /// The cache of verified tokens.
     #[must_use]
     pub fn cache(&self) -> &Arc<TokenCache> {
         &self.cache

@@ -1,7 +1,7 @@
 //! Credentials that are valid once: the assertions by which clients authenticate (RFC 7523 §3).
 //!
-//! The memory of one server is not enough: the same assertion can be presented to another server, or after a restart. The
-//! store creates a mark of a name only once, which decides.
+//! The memory of one server is not enough: the same assertion can be presented to another server, or after a restart.
+//! The store decides: it creates a mark of one name only once.
 
 use crate::grant::GrantsError;
 use async_trait::async_trait;
@@ -9,10 +9,10 @@ use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 use std::fmt::Debug;
 
-/// Records that a credential was used.
+/// A record that a credential was used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
-    /// Its name, from which the credential cannot be derived.
+    /// The name, from which the credential cannot be derived.
     pub name: String,
     /// The client that presented it.
     pub client_id: String,
@@ -21,7 +21,7 @@ pub struct Mark {
 }
 
 impl Mark {
-    /// For the assertion with this `jti` that `client_id` presented to this issuer.
+    /// The mark of the assertion with this `jti` that `client_id` presented to this issuer.
     #[must_use]
     pub fn assertion(issuer: &str, client_id: &str, jti: &str, until: Timestamp) -> Self {
         let mut hash = Sha256::new();
@@ -34,9 +34,10 @@ impl Mark {
     }
 }
 
-/// Where marks are kept.
+/// The store of marks.
 #[async_trait]
 pub trait SingleUse: Debug + Send + Sync {
-    /// Keeps a mark at least until its time. [`GrantsError::Exists`] if there is one of its name, whichever server made it.
+    /// Stores a mark at least until it expires. Fails with [`GrantsError::Exists`] if any server stored one of this
+    /// name before.
     async fn consume(&self, mark: &Mark) -> Result<(), GrantsError>;
 }

@@ -1,5 +1,5 @@
-//! What the tests of the authorization server share: servers with clients and a user, on grants in memory, at a time
-//! that stands still.
+//! Support for the tests of the authorization server: servers with clients and a user, with stores in memory and a
+//! stopped clock.
 
 mod grants;
 mod provider;
@@ -13,7 +13,7 @@ pub(crate) use store::Memory;
 
 use crate::{
     Approver, AuthorizationRequest, AuthorizationServer, AuthorizeError, ConsentTicket, OAuthError, ProviderToken,
-    RecheckPolicy, Rechecked, Standing, Stores, Users, Verdict,
+    RecheckPolicy, Rechecked, Stores, UserStatus, Users, Verdict,
     clients::PublishedMetadata,
     grant::{Grant, Grants as _},
     introspect::Introspection,
@@ -54,7 +54,7 @@ pub(crate) const LOOPBACK: &str = "http://localhost:4711/callback";
 pub(crate) const FROM: RequestContext = RequestContext::UNKNOWN;
 pub(crate) const ALLOWED: [Scope; 3] = [Scope::WorkspacesRead, Scope::WorkspacesExec, Scope::FilesRead];
 
-/// A clock that stands still until it is set.
+/// A stopped clock, which changes only when it is set.
 #[derive(Default)]
 pub(crate) struct Stopped(AtomicI64);
 
@@ -76,7 +76,7 @@ pub(crate) fn ada() -> GrantUser {
     GrantUser { id: ADA.to_owned(), name: "Ada".to_owned() }
 }
 
-/// One server, and the place that it shares with others.
+/// One server, and the store that it shares with others.
 pub(crate) struct Stage {
     pub server: AuthorizationServer,
     pub grants: Arc<Seen>,
@@ -85,7 +85,7 @@ pub(crate) struct Stage {
 }
 
 pub(crate) fn keys(sealing: &[u64]) -> SigningKeys {
-    // Made once: it takes a while.
+    // Generated once, since generation is slow.
     static KEYS: LazyLock<SigningKeys> =
         LazyLock::new(|| SigningKeys::generate(at(0), &mut StdRng::seed_from_u64(1)).unwrap());
     let mut keys = KEYS.clone();
@@ -149,8 +149,8 @@ struct WhoCan {
 
 #[async_trait]
 impl Users for WhoCan {
-    fn standing(&self, user_id: &str, _: Option<&LoginEvidence>) -> Standing {
-        if self.ids.contains(user_id) { Standing::Valid } else { Standing::Gone }
+    fn status_of(&self, user_id: &str, _: Option<&LoginEvidence>) -> UserStatus {
+        if self.ids.contains(user_id) { UserStatus::Valid } else { UserStatus::Missing }
     }
 
     fn assumed_evidence(&self, _: &str) -> Option<LoginEvidence> {
@@ -180,14 +180,14 @@ impl Stage {
         Self::on(place, clock, clients(), &keys(&[7]), &["ada"], None)
     }
 
-    /// Where users sign in at a provider.
+    /// A server whose users sign in at a provider.
     pub(crate) fn with_provider(provider: &Arc<Provider>) -> Self {
         let clock = Arc::new(Stopped::default());
         let place = Arc::new(Memory::new(clock.clone()));
         Self::on(place, clock, clients(), &keys(&[7]), &["ada"], Some(provider.clone()))
     }
 
-    /// Another server of the same endpoint, with these keys.
+    /// Another server of the same endpoint, with these sealing keys and this provider.
     pub(crate) fn replica_with_provider(&self, sealing: &[u64], provider: &Arc<Provider>) -> Self {
         let (place, clock) = (self.place.clone(), self.clock.clone());
         Self::on(place, clock, clients(), &keys(sealing), &["ada"], Some(provider.clone()))
@@ -198,7 +198,7 @@ impl Stage {
         self.with(clients(), &[7], &["ada"])
     }
 
-    /// The same endpoint after something changed.
+    /// The same endpoint with other clients, keys or users.
     pub(crate) fn with(&self, clients: Vec<ClientVerifier>, sealing: &[u64], users: &[&str]) -> Self {
         Self::on(self.place.clone(), self.clock.clone(), clients, &keys(sealing), users, None)
     }
@@ -245,7 +245,7 @@ impl Stage {
         self.server.check(query, self.now()).await
     }
 
-    /// What the user allowed becomes a code.
+    /// Lets the user approve these scopes, and returns the code.
     pub(crate) async fn code(&self, client_id: &str, scopes: &[Scope]) -> String {
         let request = self.check(&query(client_id, &[])).await.unwrap();
         let chosen = scopes.iter().copied().collect();
@@ -285,7 +285,7 @@ impl Stage {
         self.token(&renewal("app", refresh_token)).await
     }
 
-    /// What the public client `app` has after a whole flow.
+    /// The tokens of the public client `app` after a complete flow.
     pub(crate) async fn signed_in(&self) -> Answer {
         let code = self.code("app", &ALLOWED).await;
         self.redeem(&code).await.unwrap()
@@ -306,7 +306,7 @@ impl Stage {
         Ok(serde_json::to_value(told).unwrap())
     }
 
-    /// The one grant that there is.
+    /// The only grant.
     pub(crate) fn grant(&self) -> Arc<Grant> {
         let mut grants = self.place.of_user(ADA);
         assert_eq!(grants.len(), 1);
@@ -314,7 +314,7 @@ impl Stage {
     }
 }
 
-/// An answer of the token endpoint.
+/// A response of the token endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub access: String,

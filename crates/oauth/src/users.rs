@@ -1,5 +1,5 @@
-//! The users of an endpoint, as the authorization server sees them: whether the reason for which one was let in still
-//! holds, and what the user's identity provider says of it now. `identity` implements it.
+//! The users of an endpoint, as the authorization server sees them: whether a user's evidence still satisfies the
+//! login's rules, and what the identity provider says about the user at present. The crate `identity` implements it.
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
@@ -7,22 +7,22 @@ use portcullis_core::grant::{LoginEvidence, RevocationReason};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// How a user's evidence compares with the present rules of the login.
+/// The result of comparing a user's evidence with the present rules of the login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// The rules still match.
+pub enum UserStatus {
+    /// The evidence satisfies the rules.
     Valid,
-    /// The rules no longer match.
+    /// The evidence no longer satisfies the rules.
     Ended(RevocationReason),
-    /// The evidence does not tell: it is from an older version, or from before there was a rule.
+    /// The evidence is insufficient: it is from an older version, or from before there was a rule.
     Unproven,
     /// The login is configured, but its Secret is missing or cannot be used.
     Unavailable,
-    /// There is no such login or no such local user.
-    Gone,
+    /// The login or the local user does not exist.
+    Missing,
 }
 
-/// How often a provider is asked again about a user, in the words of `spec.login`.
+/// The intervals of rechecks at a provider, from `spec.login`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecheckPolicy {
     /// `recheckAfter`.
@@ -31,13 +31,13 @@ pub struct RecheckPolicy {
     pub oldest: SignedDuration,
 }
 
-/// What a provider gave at a sign-in for asking it again: a refresh token of OpenID Connect, an access token of GitHub.
-/// Secret: it is stored sealed.
+/// The credential for rechecks that a provider issued at a sign-in: a refresh token of OpenID Connect, or an access
+/// token of GitHub. Secret: it is stored sealed.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProviderToken {
-    /// The provider. The token is sent to no other.
+    /// The provider. The token is sent to no other provider.
     pub provider: String,
-    /// What this endpoint is called there.
+    /// The endpoint's client id at the provider.
     pub client_id: String,
     /// The token.
     pub token: String,
@@ -49,25 +49,25 @@ impl fmt::Debug for ProviderToken {
     }
 }
 
-/// What a provider answered about a user.
+/// The result of a recheck.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rechecked {
-    /// Whether the user may still come in.
+    /// Whether the provider still lets the user in.
     pub verdict: Verdict,
-    /// The token that replaces the one that was used, if the provider gave one. It must be stored whatever the verdict is.
+    /// The replacement for the used token, if the provider issued one. It must be stored whatever the verdict is.
     pub token: Option<ProviderToken>,
 }
 
-/// Whether a user may still come in.
+/// Whether a provider still lets a user in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// For this reason.
+    /// The user is let in, with this evidence.
     Allowed(LoginEvidence),
-    /// No.
+    /// The user is refused, for this reason.
     Refused(RevocationReason),
-    /// The provider cannot say at the moment.
+    /// The provider cannot answer at the moment.
     Unavailable,
-    /// The provider does not take tokens of this kind: there is nothing to ask it with.
+    /// The provider does not support rechecks with this kind of token.
     Unsupported,
 }
 
@@ -77,21 +77,21 @@ impl From<Verdict> for Rechecked {
     }
 }
 
-/// Who signs in here. `user_id` is as in [`GrantUser::id`](portcullis_core::grant::GrantUser).
+/// The users who can sign in. `user_id` has the format of [`GrantUser::id`](portcullis_core::grant::GrantUser).
 #[async_trait]
 pub trait Users: Send + Sync {
-    /// Whether a user who was let in for the reason in `evidence` would still be let in. In memory.
-    fn standing(&self, user_id: &str, evidence: Option<&LoginEvidence>) -> Standing;
+    /// Whether the login's present rules would let in a user with this evidence. From memory; no I/O.
+    fn status_of(&self, user_id: &str, evidence: Option<&LoginEvidence>) -> UserStatus;
 
-    /// The evidence that the present rules give for a user whose evidence is not known; `None` for unknown users.
+    /// The evidence that the present rules imply for a user without recorded evidence; `None` for unknown users.
     fn assumed_evidence(&self, user_id: &str) -> Option<LoginEvidence>;
 
-    /// How often the user's provider is asked again; `None` where there is no provider, so that `standing` knows all.
+    /// The policy for rechecks of the user; `None` without a provider, in which case `status_of` alone decides.
     fn recheck_policy(&self, user_id: &str) -> Option<RecheckPolicy>;
 
-    /// Whether the token is of the user's present provider.
+    /// Whether the token was issued by the user's present provider.
     fn accepts(&self, user_id: &str, token: &ProviderToken) -> bool;
 
-    /// Asks the provider whether the user may still come in.
+    /// Asks the provider whether it still lets the user in.
     async fn recheck(&self, user_id: &str, token: &ProviderToken, now: Timestamp) -> Rechecked;
 }

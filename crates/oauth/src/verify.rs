@@ -1,19 +1,19 @@
-//! Who makes a request: from the `Authorization` header to a [`Caller`] (RFC 6750 §2.1).
+//! Authenticates requests: from the `Authorization` header to a [`Caller`] (RFC 6750 §2.1).
 //!
-//! A signature costs more than the whole call behind it, so a verified token is remembered by its SHA-256 until it
-//! expires. The cache is dropped when the endpoint's own keys change. Nothing announces that another issuer withdrew a
-//! key, so a token of an external issuer is verified again after [`REVERIFY`]. Whether its client still exists, what that
-//! client may do now, and whether the user's grant still counts, is looked up on every request, in memory: what is taken
-//! back is gone with the next one.
+//! Verifying a signature takes longer than the rest of the call, so a verified token is cached by its SHA-256 until it
+//! expires. The cache is dropped when the endpoint's own keys change. An external issuer does not announce that it
+//! withdrew a key, so its tokens are verified again after [`REVERIFY`]. Whether the client still exists, what it may do
+//! at present, and whether the user's grant is still valid is looked up on every request, in memory: a revocation takes
+//! effect at the next request.
 
 use crate::{
     AuthorizationServer, Caller, external,
     external_jwt::JwtError,
     generations::Generations,
-    grant::{Grant, Grants, Known},
+    grant::{Grant, GrantLookup, Grants},
     jwt::AccessTokenError,
     user_rules::Ended,
-    users::Standing,
+    users::UserStatus,
     workload::Workload,
 };
 use http::{HeaderMap, header::AUTHORIZATION};
@@ -27,19 +27,20 @@ use std::{
 };
 use tokio::sync::OnceCell;
 
-/// How many verified tokens are remembered; beyond, the oldest half is forgotten.
+/// The maximum number of cached tokens. When it is reached, the oldest half is dropped.
 const CAPACITY: usize = 4096;
 
-/// How long a verification of an external issuer's token counts. Then the token is verified against the keys that the
-/// issuer publishes by then, which are at most five minutes old.
+/// How long the verification of an external issuer's token is valid. After that, the token is verified with the keys
+/// that the issuer then publishes, which are at most five minutes old.
 const REVERIFY: SignedDuration = SignedDuration::from_mins(5);
 
-/// How old a token may be whose grant or client is not known here: another server may have made it a moment ago.
+/// The maximum age of a token for which an unknown grant or client is read from the store: another server may have
+/// created it a moment ago.
 const FRESH: SignedDuration = SignedDuration::from_secs(10);
 
 type TokenHash = [u8; 32];
 
-/// Verified tokens. Outlives a reload that leaves the keys and the URL as they were.
+/// Verified tokens. Survives a reload that does not change the keys and the URL.
 pub struct TokenCache {
     callers: RwLock<Generations<TokenHash, Verified>>,
 }
@@ -58,40 +59,40 @@ struct Verified {
 }
 
 impl Verified {
-    /// Whether the keys must be asked again.
+    /// Whether the token must be verified again.
     fn is_stale(&self, now: Timestamp) -> bool {
         self.caller.subject.starts_with(external::USER_PREFIX) && now.duration_since(self.at).abs() >= REVERIFY
     }
 }
 
-/// Why a request has no caller.
+/// Why a request is not authenticated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unauthenticated {
-    /// It presents nothing.
+    /// The request has no `Authorization` header.
     #[error("this endpoint needs an access token in the Authorization header")]
     Missing,
-    /// It presents something else than a token, by another scheme.
+    /// The header has another scheme than Bearer.
     #[error("this endpoint takes access tokens only: \"Bearer\" and the token in the Authorization header")]
     OtherScheme,
-    /// Something else than one Bearer token.
+    /// The header is not a single Bearer token.
     #[error("the Authorization header must be \"Bearer\" and one access token")]
     NotBearer,
-    /// The token does not count.
+    /// The token is invalid.
     #[error(transparent)]
     Rejected(#[from] AccessTokenError),
-    /// The token of an external issuer is refused.
+    /// The token of an external issuer is invalid.
     #[error(transparent)]
     External(JwtError),
     /// An administrator ended the access of the token's user.
     #[error(transparent)]
     Ended(#[from] Ended),
-    /// Whether it counts cannot be told. Nothing is wrong with the token.
+    /// The validity could not be determined. Nothing is wrong with the token.
     #[error("the access token cannot be checked at the moment; try again shortly")]
     Unavailable,
 }
 
 impl Unauthenticated {
-    /// One word, for metrics.
+    /// The reason as one word, for metrics.
     #[must_use]
     pub const fn reason(self) -> &'static str {
         match self {
@@ -107,13 +108,13 @@ impl Unauthenticated {
 }
 
 impl AuthorizationServer {
-    /// The caller of a request with these headers. Waits for nothing, but for a grant or a client that another server
-    /// may have made a moment ago.
+    /// Authenticates a request by its headers. Does I/O only to read a grant or a client that another server may have
+    /// created a moment ago, and to fetch the keys of an external issuer.
     pub async fn caller(&self, headers: &HeaderMap, now: Timestamp) -> Result<Arc<Caller>, Unauthenticated> {
         self.bearer_of(bearer(headers)?, now).await
     }
 
-    /// Whether the token of these headers was verified a short while ago: then [`Self::caller`] checks no signature.
+    /// Whether the token of these headers is cached as verified: then [`Self::caller`] verifies no signature.
     #[must_use]
     pub fn remembers(&self, headers: &HeaderMap, now: Timestamp) -> bool {
         let hash = |token: &str| TokenHash::from(Sha256::digest(token.as_bytes()));
@@ -121,7 +122,7 @@ impl AuthorizationServer {
         verified.is_some_and(|verified| now < verified.caller.expires_at && !verified.is_stale(now))
     }
 
-    /// The caller who may present this access token.
+    /// The caller that this access token authenticates.
     pub(super) async fn bearer_of(&self, token: &str, now: Timestamp) -> Result<Arc<Caller>, Unauthenticated> {
         let hash: TokenHash = Sha256::digest(token.as_bytes()).into();
         let caller = match self.cache.get(&hash) {
@@ -145,33 +146,33 @@ impl AuthorizationServer {
         }
         let fresh = now.duration_since(caller.issued_at) < FRESH;
         let Some(name) = caller.grant.as_deref() else {
-            let client = self.directory.standing(&caller.client_id, now).ok_or(AccessTokenError::Client)?;
+            let client = self.directory.valid_client(&caller.client_id, now).ok_or(AccessTokenError::Client)?;
             if client.registered_at().is_some_and(|since| caller.issued_at < since) {
                 return Err(AccessTokenError::Client.into());
             }
             return Ok(narrowed(&caller, client.scopes(), None));
         };
         let grant = match self.grants.find(name) {
-            Known::Here(grant) => grant,
-            Known::Unknown if fresh => self.fresh.read(&*self.grants, name, now).await?,
-            Known::Gone | Known::Unknown => return Err(AccessTokenError::Revoked.into()),
+            GrantLookup::Present(grant) => grant,
+            GrantLookup::Unknown if fresh => self.fresh.read(&*self.grants, name, now).await?,
+            GrantLookup::Deleted | GrantLookup::Unknown => return Err(AccessTokenError::Revoked.into()),
         };
         if grant.client_id != caller.client_id || grant.user.id != caller.subject {
             return Err(AccessTokenError::Revoked.into());
         }
-        // Before the grant itself, which is marked a moment later: the client is told the reason.
+        // Checked before the grant, which is revoked a moment later, so that the client gets the reason.
         if let Some(ended) = self.ended(&grant.user.id, grant.signed_in_at) {
             return Err(ended.into());
         }
         if !grant.is_active(now) {
             return Err(AccessTokenError::Revoked.into());
         }
-        match self.users.standing(&grant.user.id, grant.evidence.as_ref()) {
-            // What cannot be told from memory is checked at the next refresh.
-            Standing::Valid | Standing::Unproven | Standing::Unavailable => {}
-            Standing::Ended(_) | Standing::Gone => return Err(AccessTokenError::Revoked.into()),
+        match self.users.status_of(&grant.user.id, grant.evidence.as_ref()) {
+            // If memory is not sufficient to decide, the next refresh decides.
+            UserStatus::Valid | UserStatus::Unproven | UserStatus::Unavailable => {}
+            UserStatus::Ended(_) | UserStatus::Missing => return Err(AccessTokenError::Revoked.into()),
         }
-        let caller = match self.directory.standing(&caller.client_id, now) {
+        let caller = match self.directory.valid_client(&caller.client_id, now) {
             Some(client) => narrowed(&caller, client.scopes(), Some(&grant.scopes)),
             None if fresh => {
                 let client = self.directory.find(&caller.client_id, now).await.map_err(|_| AccessTokenError::Client)?;
@@ -185,10 +186,10 @@ impl AuthorizationServer {
 }
 
 impl AuthorizationServer {
-    /// What a token says that was not seen before.
+    /// Verifies a token that is not in the cache.
     async fn verified(&self, token: &str, now: Timestamp) -> Result<Caller, Unauthenticated> {
         let Some(external) = &self.external else { return Ok(self.tokens.verify(token, now)?) };
-        // The operator's own tokens, by which it verifies the servers, are all that is still made here.
+        // The operator's own tokens, with which it checks the servers, are the only ones that are still issued here.
         match self.tokens.verify(token, now) {
             Ok(caller) if caller.client_id == OPERATOR_CLIENT_ID => Ok(caller),
             _ => Ok(external.verify(token, now).await?),
@@ -202,7 +203,7 @@ impl From<JwtError> for Unauthenticated {
     }
 }
 
-/// The caller with no more than what its client may have now, and what the user allows now.
+/// The caller, limited to the scopes that its client may have and that the user approves at present.
 fn narrowed(caller: &Arc<Caller>, client: &BTreeSet<Scope>, grant: Option<&BTreeSet<Scope>>) -> Arc<Caller> {
     let allowed = |scope: &Scope| client.contains(scope) && grant.is_none_or(|grant| grant.contains(scope));
     if caller.scopes.iter().all(allowed) {
@@ -230,14 +231,14 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Unauthenticated> {
     Ok(token)
 }
 
-/// Reads of grants that are not known here yet: one at a time of each, however many requests wait for it, and never
-/// again of one that is not there.
+/// Reads of grants that are not in memory yet: one read at a time for each grant, however many requests wait for it,
+/// and no second read of a missing grant.
 #[derive(Default)]
 pub(super) struct FreshGrants {
     reads: Mutex<HashMap<String, (Timestamp, Arc<FreshRead>)>>,
 }
 
-/// What a read told.
+/// The result of a read.
 type FreshRead = OnceCell<Result<Arc<Grant>, Unauthenticated>>;
 
 impl FreshGrants {
@@ -252,7 +253,7 @@ impl FreshGrants {
             }
         });
         let told = told.await.clone();
-        // That it is not there is true for ever: no two grants have one name. Anything else may be otherwise by now.
+        // A missing grant stays missing, since names are never reused. Any other result may change.
         if told != Err(AccessTokenError::Revoked.into()) {
             self.end(name, &read);
         }
@@ -276,7 +277,7 @@ impl FreshGrants {
 
 impl TokenCache {
     fn get(&self, hash: &TokenHash) -> Option<Verified> {
-        // A poisoned map is whole: nothing panics between two writes to it.
+        // A poisoned map is consistent: no code panics between two writes to it.
         self.callers.read().unwrap_or_else(PoisonError::into_inner).get(hash).cloned()
     }
 

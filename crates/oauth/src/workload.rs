@@ -1,7 +1,7 @@
-//! Workload identity: a pod shows the token of its service account and gets an access token (RFC 7523 §2.1).
+//! Workload identity: a pod exchanges the token of its service account for an access token (RFC 7523 §2.1).
 //!
-//! Who may is said by rules that name service accounts; they are looked up anew on every request, so that taking a rule
-//! away takes the access away. Who verifies the tokens is behind [`WorkloadTokens`].
+//! Rules select service accounts by name. They are looked up on every request, so that removing a rule removes the
+//! access. [`WorkloadTokens`] abstracts the verification of the tokens.
 
 use crate::external_jwt::JwtError;
 use async_trait::async_trait;
@@ -9,32 +9,32 @@ use jiff::Timestamp;
 use portcullis_core::{Scope, authorization::WorkloadRule};
 use std::{collections::BTreeSet, fmt::Debug};
 
-/// The `grant_type`.
+/// The `grant_type` of the exchange.
 pub const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 const PREFIX: &str = "workload:";
 
-/// A service account, which speaks for the pods that run as it.
+/// A service account, which represents the pods that run as it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Workload {
-    /// Its namespace.
+    /// The namespace.
     pub namespace: String,
-    /// Its name.
+    /// The name.
     pub service_account: String,
 }
 
-/// Why an assertion does not count.
+/// Why an assertion is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WorkloadError {
-    /// There is no cluster whose tokens could be verified.
+    /// There is no cluster to verify tokens with.
     #[error("workload identity needs a Kubernetes cluster; this server runs without one")]
     NoCluster,
     /// The endpoint has no rules.
     #[error("this endpoint takes no tokens of service accounts; its manifest has no spec.workloadIdentity")]
     NoRules,
-    /// It is no service account's token that counts.
+    /// The assertion is not a valid token of a service account.
     #[error("assertion: {0}")]
     Refused(#[from] JwtError),
-    /// It is for something else, such as the API server.
+    /// The assertion has another audience, such as the API server.
     #[error("assertion: it is not for this endpoint; project a service account token with the audience {0}")]
     Audience(String),
     /// No rule names the service account.
@@ -45,7 +45,7 @@ pub enum WorkloadError {
 /// Verifies tokens of service accounts.
 #[async_trait]
 pub trait WorkloadTokens: Debug + Send + Sync {
-    /// Whose token it is, if it is good for `audience` at `now`.
+    /// Verifies a token for `audience` at `now`, and returns its service account.
     async fn verify(&self, token: &str, audience: &str, now: Timestamp) -> Result<Workload, WorkloadError>;
 }
 
@@ -60,7 +60,7 @@ impl WorkloadError {
         }
     }
 
-    /// One word, for the audit.
+    /// The reason as one word, for audit events.
     #[must_use]
     pub const fn reason(&self) -> &'static str {
         match self {
@@ -72,14 +72,14 @@ impl WorkloadError {
         }
     }
 
-    /// Whether nothing is wrong with the assertion.
+    /// Whether the error is temporary: nothing is wrong with the assertion.
     #[must_use]
     pub const fn is_passing(&self) -> bool {
         matches!(self, Self::Refused(JwtError::Unavailable))
     }
 }
 
-/// Where there is no cluster.
+/// The verifier for a server without a cluster.
 #[derive(Clone, Copy, Debug)]
 pub struct NoCluster;
 
@@ -91,7 +91,7 @@ impl WorkloadTokens for NoCluster {
 }
 
 impl Workload {
-    /// What its tokens have as `client_id` and as `sub`. No `OAuthClient` can have such a name.
+    /// The `client_id` and the `sub` of its tokens. No `OAuthClient` can have such a name.
     #[must_use]
     pub fn id(&self) -> String {
         format!("{PREFIX}{}:{}", self.namespace, self.service_account)
@@ -104,7 +104,7 @@ impl Workload {
         Some(Self { namespace: namespace.to_owned(), service_account: account.to_owned() })
     }
 
-    /// What the rules let it have: the scopes of all that name it. Empty: it may nothing.
+    /// The scopes of all rules that select the service account. Empty if it has no access.
     #[must_use]
     pub fn scopes(&self, rules: &[WorkloadRule]) -> BTreeSet<Scope> {
         let names = |rule: &&WorkloadRule| {

@@ -18,7 +18,7 @@ use portcullis_api::{
     condition::{AVAILABLE, CREDENTIALS_LOADED, READY, STALLED},
     tools,
 };
-use portcullis_core::report::chain;
+use portcullis_core::{endpoint_paths::has_console, report::chain};
 use portcullis_plan::{ClientPlan, CredentialChange, ENDPOINT_LABEL, KeyChange, OptionalKind, Plan, PlanError};
 
 /// The reasons of `Ready` that need an action of a user.
@@ -125,6 +125,8 @@ impl EndpointReconcile<'_> {
             rotated_for: plan.keys_rotated_for.as_deref(),
             limits_problem: plan.limits_problem.as_deref(),
             unknown_tools: &tools::unknown(&self.endpoint.spec.tools),
+            console_served: plan.config.external_issuer.is_some()
+                || has_console(&plan.config.url, &plan.config.path_aliases),
             blocker,
             definitions: outdated.as_ref(),
         };

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use portcullis_core::grant::RevocationReason;
 use portcullis_oauth::{
     client::{Client, Origin},
-    grant::{Grant, Known},
+    grant::{Grant, GrantLookup},
 };
 use portcullis_telemetry::audit::{Event, RequestContext};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -148,7 +148,7 @@ async fn take_back(
     let name = form.field("grant").ok_or_else(|| ErrorPage::bad_form(StatusCode::BAD_REQUEST, "missing_field"))?;
     // Only the user's own. One that is gone by now is as the user wants it.
     let grants = pages.server.grants();
-    if let Known::Here(grant) = grants.find(name)
+    if let GrantLookup::Present(grant) = grants.find(name)
         && grant.user.id == user.id
     {
         let revoked = grants.revoke(name, RevocationReason::ByUser, now).await;

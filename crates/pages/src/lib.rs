@@ -1,13 +1,15 @@
-//! The pages for users: sign-in, consent, connected agents, and error pages.
+//! The pages for users: the landing page, sign-in, consent, connected agents, and error pages.
 //!
 //! The templates escape everything, and a policy forbids scripts, of which there are none. URLs come from the
 //! configuration and never from the `Host` of a request. `oauth` has the rules about clients, redirects and scopes,
 //! `identity` authenticates users.
 
+mod agent_setup;
 mod agents;
 mod assets;
 mod authorize;
 mod consent;
+mod console;
 mod error_page;
 mod forms;
 mod headers;
@@ -20,6 +22,7 @@ mod view;
 pub use assets::style_sheet;
 pub use headers::secure;
 
+use agent_setup::AgentSetup;
 use askama::Template;
 use axum::{
     Router,
@@ -32,10 +35,10 @@ use error_page::ErrorPage;
 use forms::{Action, CsrfError, Form};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use jiff::{SignedDuration, Timestamp};
-use portcullis_config::ServerConfig;
+use portcullis_config::{Clients, ServerConfig};
 use portcullis_core::{PublicUrl, clock::Clock, grant::GrantUser, rng};
 use portcullis_identity::{LoginInfo, Logins};
-use portcullis_oauth::{AuthorizationServer, Standing, seal::Sealer, user_rules::Ended};
+use portcullis_oauth::{AuthorizationServer, UserStatus, seal::Sealer, user_rules::Ended};
 use portcullis_telemetry::audit::{Event, FormRefused, RequestContext};
 use session::{Cookie, Session};
 use std::sync::Arc;
@@ -45,7 +48,9 @@ use view::Frame;
 pub mod paths {
     use portcullis_telemetry::metrics::Route;
 
-    pub use portcullis_core::endpoint_paths::{AGENTS, ASSETS, AUTHORIZE, CONSENT, LOGIN, LOGOUT};
+    pub use portcullis_core::endpoint_paths::{
+        AGENTS, ASSETS, AUTHORIZE, CONSENT, CONSOLE, LOGIN, LOGOUT, has_console,
+    };
 
     /// The route of a path.
     #[must_use]
@@ -58,6 +63,7 @@ pub mod paths {
             LOGOUT => Some(Route::Logout),
             _ if below(LOGIN) => Some(Route::Login),
             _ if below(AGENTS) => Some(Route::Agents),
+            _ if below(CONSOLE) => Some(Route::Console),
             _ if below(ASSETS) => Some(Route::Assets),
             _ => None,
         }
@@ -71,6 +77,8 @@ pub struct Pages {
     cookie: Cookie,
     /// How long a consent lasts, in words.
     lifetime: String,
+    /// How to connect each well-known agent. `None`: the endpoint's own URL is at the path of the landing page.
+    setups: Option<Vec<AgentSetup>>,
     server: Arc<AuthorizationServer>,
     logins: Arc<Logins>,
     clock: Arc<dyn Clock>,
@@ -81,6 +89,7 @@ impl Pages {
     #[must_use]
     pub fn new(
         config: &ServerConfig,
+        clients: &Clients,
         server: Arc<AuthorizationServer>,
         logins: Arc<Logins>,
         clock: Arc<dyn Clock>,
@@ -96,6 +105,7 @@ impl Pages {
                 icon: format!("{}/{}", paths::ASSETS, assets::icon()),
             },
             cookie: Cookie::new(&url),
+            setups: paths::has_console(&url, &config.path_aliases).then(|| agent_setup::setups(config, clients)),
             lifetime: lifetime.and_then(text::spoken).unwrap_or_else(|| "a moment".to_owned()),
             url,
             server,
@@ -107,8 +117,17 @@ impl Pages {
     /// Their routes.
     pub fn router(self: Arc<Self>) -> Router {
         let path = |path: &str| format!("{}{path}", self.base());
-        Router::new()
-            .without_v07_checks()
+        let mut console = Router::new().without_v07_checks();
+        if self.setups.is_some() {
+            console = console
+                .route(&path("/console/"), get(console::get))
+                .route(&path(paths::CONSOLE), get(console::redirect))
+                .route(&path("/"), get(console::redirect));
+            if !self.base().is_empty() {
+                console = console.route(self.base(), get(console::redirect));
+            }
+        }
+        console
             .route(&path(paths::AUTHORIZE), get(authorize::get).post(authorize::post))
             .route(&path(paths::CONSENT), post(consent::post))
             .route(&path(paths::LOGIN), get(sign_in::get).post(sign_in::post))
@@ -130,6 +149,12 @@ impl Pages {
     pub fn refused(&self, from: &RequestContext, status: StatusCode, reason: &'static str, message: &str) -> Response {
         let title = if status.is_server_error() { "Not at the moment" } else { "This request was refused" };
         headers::secure(self.show(from, &ErrorPage::new(status, reason, title, text::sentence(message))))
+    }
+
+    /// The error page for a path that does not exist.
+    #[must_use]
+    pub fn not_found(&self, from: &RequestContext) -> Response {
+        headers::secure(self.show(from, &ErrorPage::not_found()))
     }
 
     fn base(&self) -> &str {
@@ -158,7 +183,7 @@ impl Pages {
         let valid = session
             .user
             .as_ref()
-            .is_none_or(|user| self.logins.standing(&user.id, session.evidence.as_ref()) == Standing::Valid);
+            .is_none_or(|user| self.logins.status_of(&user.id, session.evidence.as_ref()) == UserStatus::Valid);
         (valid && self.ended(&session).is_none() && !self.logged_out(&session)).then_some(session)
     }
 

@@ -1,6 +1,7 @@
 //! The data of the templates. All of it is text; askama escapes it.
 
 use crate::{
+    agent_setup::AgentSetup,
     error_page::Link,
     text::{Destination, ScopeWords, When},
 };
@@ -126,6 +127,18 @@ pub(crate) struct Agents<'a> {
     /// The CSRF tokens of the two forms.
     pub revoke: String,
     pub sign_out: String,
+}
+
+/// The landing page.
+#[derive(Template)]
+#[template(path = "landing.html")]
+pub(crate) struct Landing<'a> {
+    pub frame: &'a Frame,
+    /// The signed-in user, and the CSRF token of the form that signs out.
+    pub account: Option<(String, String)>,
+    pub can_sign_in: bool,
+    pub resource: &'a str,
+    pub setups: &'a [AgentSetup],
 }
 
 /// A message with a link.

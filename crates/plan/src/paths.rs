@@ -3,7 +3,7 @@
 use portcullis_api::McpEndpoint;
 use portcullis_core::{
     PublicUrl,
-    endpoint_paths::{RESERVED, ROOT_RESOURCE_METADATA},
+    endpoint_paths::{AI_CATALOG, CONSOLE, RESERVED, ROOT_RESOURCE_METADATA, has_console},
     public_url::PublicUrlError,
 };
 use std::collections::BTreeSet;
@@ -38,10 +38,14 @@ pub(super) fn paths(endpoint: &McpEndpoint, url: &PublicUrl) -> Vec<Path> {
             let path = format!("{base}{}", reserved.path);
             if reserved.below { Path::Prefix(path) } else { Path::Exact(path) }
         }));
+        if has_console(url, &endpoint.spec.path_aliases) {
+            paths.push(Path::Prefix(format!("{base}{CONSOLE}")));
+        }
     }
     if base.is_empty() {
         // Clients of MCP revision 2025-06-18 try this path if the 401 response does not name one.
         paths.push(Path::Exact(ROOT_RESOURCE_METADATA.to_owned()));
+        paths.push(Path::Exact(AI_CATALOG.to_owned()));
     }
     paths
 }
@@ -55,8 +59,9 @@ pub fn shared_url(one: &McpEndpoint, other: &McpEndpoint) -> Result<Option<Strin
     let others = paths(other, &other_url);
     let others: BTreeSet<&str> = others.iter().map(Path::text).collect();
     // Old clients always try the root path; new ones learn the path from the 401 response.
-    let shared =
-        paths(one, &url).into_iter().find(|path| path.text() != ROOT_RESOURCE_METADATA && others.contains(path.text()));
+    let shared = paths(one, &url)
+        .into_iter()
+        .find(|path| ![ROOT_RESOURCE_METADATA, AI_CATALOG].contains(&path.text()) && others.contains(path.text()));
     Ok(shared.map(|path| format!("{}{}", url.origin(), path.text())))
 }
 

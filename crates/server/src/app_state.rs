@@ -19,7 +19,7 @@ use http::{HeaderMap, StatusCode};
 use ipnet::IpNet;
 use jiff::Timestamp;
 use portcullis_config::KeyError;
-use portcullis_core::{clock::Clock, rng};
+use portcullis_core::{clock::Clock, endpoint_paths::AI_CATALOG, rng};
 use portcullis_identity::Logins;
 use portcullis_mcp::MessageRate;
 use portcullis_oauth::{
@@ -86,7 +86,16 @@ impl AppState {
         let pages = config
             .external_issuer
             .is_none()
-            .then(|| Arc::new(Pages::new(config, Arc::clone(&authorization), Arc::clone(&logins), Arc::clone(&clock))));
+            .then(|| {
+                Pages::new(
+                    config,
+                    &mounted.clients,
+                    Arc::clone(&authorization),
+                    Arc::clone(&logins),
+                    Arc::clone(&clock),
+                )
+            })
+            .map(Arc::new);
         let limiters = limiters
             .unwrap_or_else(|| Arc::new(Limiters::new(&config.limits, memory, previous.map(|app| &*app.limiters))));
         logins.charge(limiters.memory());
@@ -193,7 +202,9 @@ impl AppState {
         let url = &self.mounted.config.url;
         match path.strip_prefix(url.path()) {
             Some("") => return Route::Mcp,
-            Some(portcullis_rest::OPENAPI_PATH | portcullis_rest::REFERENCE_PATH) => return Route::ApiDocument,
+            Some(
+                portcullis_rest::OPENAPI_PATH | portcullis_rest::REFERENCE_PATH | portcullis_mcp::SERVER_CARD_PATH,
+            ) => return Route::ApiDocument,
             Some(below) if below.starts_with('/') => return Route::Rest,
             _ => {}
         }
@@ -204,7 +215,9 @@ impl AppState {
             Some(REGISTER_PATH) => Route::Register,
             Some(JWKS_PATH) => Route::Jwks,
             _ if path == url.issuer_metadata_path() => Route::IssuerMetadata,
+            _ if path == AI_CATALOG && url.base_path().is_empty() => Route::ApiDocument,
             _ if path.starts_with(ROOT_RESOURCE_METADATA) => Route::ResourceMetadata,
+            Some("" | "/") if self.pages.is_some() => Route::Console,
             Some(path) if self.pages.is_some() => paths::route(path).unwrap_or(Route::Unknown),
             _ => Route::Unknown,
         }

@@ -35,20 +35,23 @@ use axum::{
     routing::{any, get, post},
 };
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use portcullis_config::{
     KeyError, ServerConfig,
     cors::{ALLOWED_HEADERS, ALLOWED_METHODS, EXPOSED_HEADERS},
 };
+use portcullis_core::{endpoint_paths::AI_CATALOG, hex};
 use portcullis_oauth::metadata::{
     self, INTROSPECT_PATH, JWKS_PATH, REGISTER_PATH, REVOKE_PATH, ROOT_RESOURCE_METADATA, TOKEN_PATH,
 };
+use portcullis_pages::Pages;
 use portcullis_telemetry::{
     audit::{FormRefused, RequestContext, RequestId},
     metrics::Route,
 };
 use portcullis_tools::Registry;
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 use std::{net::SocketAddr, sync::Arc};
 use tokio_util::sync::CancellationToken;
 use tower::{ServiceExt as _, util::option_layer};
@@ -56,6 +59,8 @@ use tower_http::cors::{AllowHeaders, AllowOrigin, Any, CorsLayer};
 
 /// The cache lifetime of discovery documents, which is short because keys rotate.
 const DOCUMENT_CACHING: HeaderValue = HeaderValue::from_static("public, max-age=300");
+/// How long server cards may be cached: as SEP-2127 recommends.
+const CARD_CACHING: &str = "public, max-age=3600";
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// HSTS (RFC 6797): for a year, browsers use HTTPS only for this host.
@@ -98,7 +103,11 @@ impl Public {
                 &format!("{}{}", url.path(), portcullis_rest::OPENAPI_PATH),
                 get(document(&portcullis_rest::document(config, tools))),
             )
-            .route(&format!("{}{}", url.path(), portcullis_rest::REFERENCE_PATH), get(reference(config, tools)));
+            .route(&format!("{}{}", url.path(), portcullis_rest::REFERENCE_PATH), get(reference(config, tools)))
+            .route(
+                &format!("{}{}", url.path(), portcullis_mcp::SERVER_CARD_PATH),
+                get(card(&portcullis_mcp::server_card(config), portcullis_mcp::SERVER_CARD)),
+            );
         let issues_tokens = config.external_issuer.is_none();
         if issues_tokens {
             documents = documents
@@ -113,12 +122,15 @@ impl Public {
         }
         if url.base_path().is_empty() {
             documents = documents.route(ROOT_RESOURCE_METADATA, get(document(&resource)));
+            let catalog = portcullis_mcp::ai_catalog(config);
+            documents = documents.route(AI_CATALOG, get(card(&catalog, portcullis_mcp::AI_CATALOG)));
         }
         // Not a wildcard, which would not include Authorization (Fetch standard, CORS-unsafe request-header names).
         let public_cors = CorsLayer::new()
             .allow_origin(Any)
             .allow_methods([Method::GET, Method::HEAD])
             .allow_headers(AllowHeaders::mirror_request())
+            .expose_headers([header::ETAG])
             .max_age(config.cors.max_age.as_duration());
         let answered_here = config.cors.answered_here;
 
@@ -151,8 +163,9 @@ impl Public {
             .method_not_allowed_fallback(unknown_method)
             .layer(option_layer(answered_here.then(|| cors(app))));
 
+        let pages = app.pages().cloned();
         let router = documents
-            .fallback(unknown_path)
+            .fallback(move |request: Request| std::future::ready(unknown_path(pages.as_deref(), &request)))
             .method_not_allowed_fallback(unknown_method)
             .layer(option_layer(answered_here.then_some(public_cors)))
             .merge(guarded)
@@ -268,6 +281,30 @@ fn document(content: &Value) -> impl Fn() -> std::future::Ready<Response> + Clon
     }
 }
 
+/// A server card or a catalog: public, with an entity tag, by which clients ask whether it changed (RFC 9110 §13.1.2).
+fn card(
+    content: &Value,
+    media_type: &'static str,
+) -> impl Fn(HeaderMap) -> std::future::Ready<Response> + Clone + Send + Sync + use<> {
+    let content = Bytes::from(content.to_string());
+    let tag = format!("\"{}\"", hex(&Sha256::digest(&content)[..8]));
+    move |headers| {
+        let known = headers.get_all(header::IF_NONE_MATCH).iter().any(|value| {
+            value.to_str().is_ok_and(|value| {
+                value
+                    .split(',')
+                    .any(|known| matches!(known.trim(), "*") || known.trim().trim_start_matches("W/") == tag)
+            })
+        });
+        let fields = [(header::CACHE_CONTROL, CARD_CACHING.to_owned()), (header::ETAG, tag.clone())];
+        std::future::ready(if known {
+            (StatusCode::NOT_MODIFIED, fields).into_response()
+        } else {
+            (fields, [(header::CONTENT_TYPE, media_type)], content.clone()).into_response()
+        })
+    }
+}
+
 /// A handler for the page that documents the HTTP interface.
 fn reference(
     config: &ServerConfig,
@@ -321,9 +358,19 @@ async fn introspect(
     app.introspect(&from, request).await
 }
 
-async fn unknown_path(State(()): State<()>, request: Request) -> Response {
-    HttpProblem::new(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path")
-        .into_response(Route::Unknown, &context(&request))
+fn unknown_path(pages: Option<&Pages>, request: &Request) -> Response {
+    let problem = HttpProblem::new(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path");
+    match pages {
+        Some(pages) if is_navigation(request) => pages.not_found(&context(request)),
+        _ => problem.into_response(Route::Unknown, &context(request)),
+    }
+}
+
+/// Whether a browser opens the URL for a user.
+pub(crate) fn is_navigation(request: &Request) -> bool {
+    let mut accepted = request.headers().get_all(header::ACCEPT).iter();
+    request.method() == Method::GET
+        && accepted.any(|value| value.to_str().is_ok_and(|accept| accept.contains("text/html")))
 }
 
 async fn unknown_method(request: Request) -> Response {

@@ -14,7 +14,7 @@ use portcullis_core::client::{ClientType, Grant as GrantType};
 use portcullis_oauth::{
     accounts::{self, Account},
     client::{Client, Held, NewRegistration, Origin},
-    grant::{Grant, Known},
+    grant::{Grant, GrantLookup},
     user_rules::Ended,
 };
 use portcullis_reflector::{Index, Indexed, Lookup};
@@ -225,11 +225,11 @@ pub(crate) fn used(index: &Index<KeptGrant>, name: &str, now: Timestamp) {
 }
 
 /// Looks up a grant in the index.
-pub(crate) fn find(index: &Index<KeptGrant>, name: &str) -> Known {
+pub(crate) fn find(index: &Index<KeptGrant>, name: &str) -> GrantLookup {
     match index.find(name) {
-        Lookup::Present(kept) => Known::Here(Arc::clone(&kept.grant)),
-        Lookup::Deleted => Known::Gone,
-        Lookup::Unknown => Known::Unknown,
+        Lookup::Present(kept) => GrantLookup::Present(Arc::clone(&kept.grant)),
+        Lookup::Deleted => GrantLookup::Deleted,
+        Lookup::Unknown => GrantLookup::Unknown,
     }
 }
 

@@ -23,6 +23,7 @@ pub enum Route {
     Login,
     Logout,
     Agents,
+    Console,
     Assets,
     Token,
     Revoke,
@@ -38,7 +39,7 @@ impl Route {
     /// Whether the response is a page in a browser.
     #[must_use]
     pub const fn is_page(self) -> bool {
-        matches!(self, Self::Authorize | Self::Consent | Self::Login | Self::Logout | Self::Agents)
+        matches!(self, Self::Authorize | Self::Consent | Self::Login | Self::Logout | Self::Agents | Self::Console)
     }
 
     /// Whether the response is a public document or file.

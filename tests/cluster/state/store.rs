@@ -19,7 +19,7 @@ use portcullis_api::{OAuthClient, OAuthGrant};
 use portcullis_core::clock::{Clock as _, SystemClock};
 use portcullis_oauth::{
     client::{NewRegistration, Registrations},
-    grant::{Grants, Known},
+    grant::{GrantLookup, Grants},
 };
 use portcullis_reflector::Health;
 use portcullis_state::{Kubernetes, kubernetes::KINDS};
@@ -120,7 +120,8 @@ async fn what_is_deleted_anywhere_is_gone_everywhere() {
     grants.delete("g-3", &DeleteParams::foreground()).await.unwrap();
     for place in [&a.store, &b.store] {
         for name in ["g-1", "g-2", "g-3"] {
-            eventually("the deletion", || matches!(Grants::find(&**place, name), Known::Gone).then_some(())).await;
+            eventually("the deletion", || matches!(Grants::find(&**place, name), GrantLookup::Deleted).then_some(()))
+                .await;
         }
         assert!(place.of_user("local:ann").is_empty());
     }
@@ -135,7 +136,7 @@ async fn what_is_deleted_anywhere_is_gone_everywhere() {
     });
     grants.create(&PostParams::default(), &serde_json::from_value(foreign).unwrap()).await.unwrap();
     assert_eq!(Grants::read(&*a.store, "g-foreign").await.unwrap(), None);
-    assert!(!matches!(Grants::find(&*a.store, "g-foreign"), Known::Here(_)));
+    assert!(!matches!(Grants::find(&*a.store, "g-foreign"), GrantLookup::Present(_)));
 
     let registration = NewRegistration {
         name: None,
@@ -166,7 +167,7 @@ async fn who_asks_too_early_makes_nobody_forget_what_was_made_meanwhile() {
     let (early, made) =
         tokio::join!(Grants::read(store, "g-1"), late.meanwhile(Grants::create(store, grant("g-1", "ann", now()))));
     assert_eq!((early.unwrap(), made.unwrap().is_active(now())), (None, true));
-    assert!(matches!(Grants::find(store, "g-1"), Known::Here(_)));
+    assert!(matches!(Grants::find(store, "g-1"), GrantLookup::Present(_)));
     running.end().await;
 
     let late = Late::new(client, &namespace, "/oauthclients/");
@@ -200,7 +201,8 @@ async fn a_dead_connection_is_noticed_in_seconds() {
     let grants: Api<OAuthGrant> = Api::namespaced(plane.client().await, &namespace);
     grants.delete("g-1", &DeleteParams::default()).await.unwrap();
     let deleted = Instant::now();
-    eventually("the deletion", || matches!(Grants::find(&*running.store, "g-1"), Known::Gone).then_some(())).await;
+    eventually("the deletion", || matches!(Grants::find(&*running.store, "g-1"), GrantLookup::Deleted).then_some(()))
+        .await;
     println!("a dead connection was noticed after {:?}", deleted.elapsed());
     running.end().await;
 }

@@ -38,7 +38,7 @@ pub(super) fn edit(tree: &Tree, request: &EditFile) -> Result<Edited, Failure> {
     let _held = tree.hold(&path);
     let text = load(&spot)?;
     let change = Change::in_text(&text, &request.old_text, &request.new_text);
-    let replacements = change.places(request, &path)?;
+    let replacements = change.occurrences(request, &path)?;
     let mut size = 0;
     change.apply(request.replace_all, |piece| size += piece.len());
     write::check_size(size as u64)?;
@@ -109,7 +109,7 @@ impl<'a> Change<'a> {
     }
 
     /// The number of replacements; otherwise a failure that says how to change the request.
-    fn places(&self, request: &EditFile, path: &Path) -> Result<u64, Failure> {
+    fn occurrences(&self, request: &EditFile, path: &Path) -> Result<u64, Failure> {
         let path = path.display();
         if self.old.is_empty() {
             return Err(fail::invalid("old_text is empty: say what is to be replaced; write_file writes a whole file"));
@@ -117,8 +117,8 @@ impl<'a> Change<'a> {
         if self.old == self.new {
             return Err(fail::invalid("old_text and new_text are the same: nothing would change"));
         }
-        let places = places(&self.lines, self.old);
-        let Some((first, rest)) = places.split_first() else {
+        let occurrences = occurrences(&self.lines, self.old);
+        let Some((first, rest)) = occurrences.split_first() else {
             let hint = hint::nearest(self.text, self.old);
             return Err(fail::conflict(format!("old_text is not in {path}: {hint}")));
         };
@@ -134,8 +134,9 @@ impl<'a> Change<'a> {
             // Writing to a String cannot fail.
             let _ = write!(lines, "{separator}{}", hint::line_at(&self.lines, *place));
         }
-        let count = if places.len() == COUNTED { format!("at least {COUNTED}") } else { places.len().to_string() };
-        let more = if places.len() > NAMED { ", …" } else { "" };
+        let count =
+            if occurrences.len() == COUNTED { format!("at least {COUNTED}") } else { occurrences.len().to_string() };
+        let more = if occurrences.len() > NAMED { ", …" } else { "" };
         Err(fail::conflict(format!(
             "old_text is {count} times in {path}, at the lines {lines}{more}: add lines around it until it is there \
              once, or set replace_all"
@@ -198,15 +199,15 @@ impl LineEnds<'_> {
 }
 
 /// The offsets of `old`, at most [`COUNTED`]. Overlapping matches are included, because either may be meant.
-fn places(text: &str, old: &str) -> Vec<usize> {
+fn occurrences(text: &str, old: &str) -> Vec<usize> {
     let step = old.chars().next().map_or(1, char::len_utf8);
-    let mut places = Vec::new();
+    let mut occurrences = Vec::new();
     let mut from = 0;
-    while let Some(found) = text.get(from..).and_then(|rest| rest.find(old)).filter(|_| places.len() < COUNTED) {
-        places.push(from + found);
+    while let Some(found) = text.get(from..).and_then(|rest| rest.find(old)).filter(|_| occurrences.len() < COUNTED) {
+        occurrences.push(from + found);
         from += found + step;
     }
-    places
+    occurrences
 }
 
 /// A unified diff, shortened if it is long.

@@ -1,26 +1,27 @@
-//! What a provider says of a user: the claims of an ID token, completed by those of userinfo.
+//! The claims about a user: those of the ID token, completed by those of the UserInfo endpoint.
 
 use portcullis_oauth::external_jwt::Claims;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-/// By what people are called where the configured claim is not there, in this order (OpenID Connect Core §5.1).
+/// The fallback claims for the display name, in this order, if the configured claim is absent (OpenID Connect Core
+/// §5.1).
 const NAMES: [&str; 3] = ["preferred_username", "email", "name"];
-/// OpenID Connect Core §2.
+/// The maximum length of `sub`, in bytes (OpenID Connect Core §2).
 const MAX_SUBJECT: usize = 255;
 
-/// What claims say about a user.
+/// Claims about a user.
 pub(super) trait UserClaims {
-    /// Whether the claim is there and says something.
+    /// Whether the claim is present and not null.
     fn has(&self, claim: &str) -> bool;
 
-    /// The user's id, which the provider never gives to another user.
+    /// The user's id (`sub`), which the provider never reassigns.
     fn subject(&self) -> Option<String>;
 
-    /// What people call the user.
+    /// The display name of the user.
     fn name(&self, claim: &str) -> Option<String>;
 
-    /// The groups: a list, or one alone.
+    /// The groups of the claim: a list, or a single name.
     fn groups(&self, claim: &str) -> BTreeSet<&str>;
 }
 

@@ -1,5 +1,5 @@
-//! The provider's own description of itself (OpenID Connect Discovery 1.0 §4): fetched when it is needed, kept for a
-//! while, and kept longer where a newer one cannot be had.
+//! The provider's metadata (OpenID Connect Discovery 1.0 §4): fetched on demand, cached, and used beyond its lifetime
+//! if the provider cannot be reached.
 
 use crate::error::SignInError;
 use jiff::{SignedDuration, Timestamp};
@@ -12,18 +12,18 @@ use std::{
 };
 use url::Url;
 
-/// How long it is kept.
+/// How long the metadata is used without another fetch.
 const FRESH: SignedDuration = SignedDuration::from_hours(1);
-/// How recently a provider must have answered before somebody is sent to it. Otherwise all that people saw of an outage
-/// would be their browser's words for it.
+/// The maximum age of the metadata before a browser is redirected to the provider. During an outage, the user then sees
+/// an error page of the endpoint instead of the browser's.
 const ANSWERED: SignedDuration = SignedDuration::from_secs(10);
-/// How long after a failure nobody asks again: many people may be waiting for the same answer.
+/// How long no other fetch follows a failed one: many sign-ins may be waiting for the same response.
 const PAUSE: SignedDuration = SignedDuration::from_secs(5);
 
 /// The scope for a refresh token that outlives the provider's session (OpenID Connect Core §11).
 pub(super) const OFFLINE_ACCESS: &str = "offline_access";
 
-/// What a provider says of itself, as far as it matters here.
+/// The members of the metadata that are used here.
 #[derive(Debug, Deserialize)]
 pub(super) struct Metadata {
     pub(super) issuer: String,
@@ -38,12 +38,12 @@ pub(super) struct Metadata {
 }
 
 impl Metadata {
-    /// Whether the scope `offline_access` may be asked for: it is listed, or no scopes are.
+    /// Whether the scope `offline_access` may be requested: it is listed, or the metadata lists no scopes.
     pub(super) fn gives_offline_access(&self) -> bool {
         self.scopes_supported.as_ref().is_none_or(|scopes| scopes.iter().any(|scope| scope == OFFLINE_ACCESS))
     }
 
-    /// Whether the client authenticates in a header, rather than in the body. Said nothing, it does.
+    /// Whether the client authenticates with HTTP Basic rather than in the body. Basic is the default.
     pub(super) fn takes_basic(&self) -> bool {
         let methods = self.token_endpoint_auth_methods_supported.as_deref();
         methods.is_none_or(|methods| {
@@ -53,13 +53,13 @@ impl Metadata {
     }
 }
 
-/// Fetches and keeps it.
+/// Fetches and caches the metadata.
 pub(super) struct Discovery {
     provider: String,
     issuer: String,
     client: HttpClient,
     state: Mutex<State>,
-    /// Held by the one caller that fetches.
+    /// Held by the caller that fetches.
     fetching: tokio::sync::Mutex<()>,
 }
 
@@ -69,7 +69,7 @@ struct State {
     failed: Option<(Failure, Timestamp)>,
 }
 
-/// Why it could not be had, to be told again to those who ask soon after.
+/// Why the metadata could not be fetched. Also returned to callers during the pause.
 #[derive(Clone)]
 pub(super) enum Failure {
     Unreachable(String),
@@ -82,21 +82,23 @@ impl Discovery {
         Self { provider, issuer, client, state: Mutex::default(), fetching: tokio::sync::Mutex::default() }
     }
 
-    /// What the provider says of itself. One request for all who ask at once.
+    /// The metadata of the provider. Concurrent callers share one request.
     pub(super) async fn metadata(&self, now: Timestamp) -> Result<Arc<Metadata>, SignInError> {
-        self.known_for(FRESH, now).await.or_else(|(failure, old)| old.ok_or_else(|| failure.told(&self.provider)))
+        self.known_for(FRESH, now)
+            .await
+            .or_else(|(failure, old)| old.ok_or_else(|| failure.into_sign_in_error(&self.provider)))
     }
 
-    /// The same, of a provider that answers: somebody is about to be sent to it.
+    /// The metadata of a provider that responds at present: a browser is about to be redirected to it.
     pub(super) async fn reachable(&self, now: Timestamp) -> Result<Arc<Metadata>, SignInError> {
         self.known_for(ANSWERED, now).await.or_else(|(failure, old)| match (failure, old) {
             (Failure::Misconfigured(_) | Failure::Unexpected(_), Some(old)) => Ok(old),
-            (failure, _) => Err(failure.told(&self.provider)),
+            (failure, _) => Err(failure.into_sign_in_error(&self.provider)),
         })
     }
 
-    /// What is known for less than `fresh`, or news. The error has what is known for longer: it is better than nothing,
-    /// since the endpoints of a provider hardly ever move.
+    /// The cached metadata if it is younger than `fresh`, otherwise a new fetch. The error contains the older metadata,
+    /// if any: a useful fallback, since the endpoints of a provider rarely change.
     async fn known_for(
         &self,
         fresh: SignedDuration,
@@ -105,7 +107,7 @@ impl Discovery {
         if let Some(known) = self.fresh(fresh, now) {
             return Ok(known);
         }
-        // Those who waited find what the first one fetched, or that it failed.
+        // Callers that waited use the result of the first one, or its failure.
         let _fetching = self.fetching.lock().await;
         if let Some(known) = self.fresh(fresh, now) {
             return Ok(known);
@@ -126,7 +128,7 @@ impl Discovery {
         }
     }
 
-    /// What is known for less than `fresh`.
+    /// The cached metadata if it is younger than `fresh`.
     fn fresh(&self, fresh: SignedDuration, now: Timestamp) -> Option<Arc<Metadata>> {
         let state = self.state();
         let (known, since) = state.known.as_ref()?;
@@ -138,7 +140,7 @@ impl Discovery {
     }
 
     async fn fetch(&self) -> Result<Metadata, Failure> {
-        // §4.1: a slash at the end of the issuer is taken off first.
+        // §4.1: a trailing slash of the issuer is removed first.
         let url = format!("{}/.well-known/openid-configuration", self.issuer.trim_end_matches('/'));
         let answer = self.client.send(self.client.get(&url)).await;
         let answer = answer.map_err(|error| Failure::of(&SignInError::unanswered(&self.provider, error)))?;
@@ -153,9 +155,9 @@ impl Discovery {
         self.accepts(&metadata).map(|()| metadata)
     }
 
-    /// Whether a document is this issuer's, and names places that a secret may be sent to.
+    /// Whether a document has the configured issuer, and all its endpoints are safe for secrets.
     pub(super) fn accepts(&self, metadata: &Metadata) -> Result<(), Failure> {
-        // §4.3. Anything else could be another provider's document (RFC 8414 §3.3).
+        // §4.3: otherwise, the document could be another provider's (RFC 8414 §3.3).
         if metadata.issuer != self.issuer {
             return Err(Failure::Misconfigured(
                 "its discovery document names another issuer; write issuerUrl of this login in the McpEndpoint exactly as the document has it, a slash at the end included".to_owned(),
@@ -168,7 +170,7 @@ impl Discovery {
         Ok(())
     }
 
-    /// https; or http, where all is on this machine.
+    /// Whether the URL is https, or http on a loopback address where the issuer's URL is http too.
     fn is_safe(&self, endpoint: &str) -> bool {
         Url::parse(endpoint).is_ok_and(|endpoint| {
             endpoint.scheme() == "https"
@@ -178,7 +180,7 @@ impl Discovery {
 }
 
 impl Failure {
-    /// The failure in `error`.
+    /// The failure for a sign-in error.
     pub(super) fn of(error: &SignInError) -> Self {
         match error {
             SignInError::Unreachable { source, .. } => Self::Unreachable(chain(&**source)),
@@ -186,7 +188,7 @@ impl Failure {
         }
     }
 
-    pub(super) fn told(self, provider: &str) -> SignInError {
+    pub(super) fn into_sign_in_error(self, provider: &str) -> SignInError {
         match self {
             Self::Unreachable(cause) => SignInError::unreachable(provider, cause),
             Self::Misconfigured(what) => SignInError::Misconfigured { provider: provider.to_owned(), what },

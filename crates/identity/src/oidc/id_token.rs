@@ -1,5 +1,5 @@
-//! ID tokens and logout tokens: what must hold before one is believed (OpenID Connect Core §3.1.3.7, OpenID Connect
-//! Back-Channel Logout 1.0 §2.6, RFC 8725).
+//! The verification of ID tokens and logout tokens (OpenID Connect Core §3.1.3.7, OpenID Connect Back-Channel Logout
+//! 1.0 §2.6, RFC 8725).
 
 use crate::oidc::claims::UserClaims as _;
 use jiff::Timestamp;
@@ -7,7 +7,7 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 use portcullis_oauth::external_jwt::{Claims, Format, JwtError, LEEWAY, Policy, Token};
 use serde_json::Value;
 
-/// Every algorithm of public keys.
+/// All asymmetric algorithms.
 const ALGORITHMS: [Algorithm; 9] = [
     Algorithm::RS256,
     Algorithm::RS384,
@@ -20,14 +20,14 @@ const ALGORITHMS: [Algorithm; 9] = [
     Algorithm::EdDSA,
 ];
 
-/// The form of an ID token and of a logout token.
+/// The format of ID tokens and logout tokens.
 pub(super) const FORMAT: Format = Format { max_length: 64 << 10, algorithms: &ALGORITHMS };
 
-/// What an ID token has to say.
+/// The expected claims of an ID token.
 pub(super) struct Expected<'a> {
     pub(super) issuer: &'a str,
     pub(super) client_id: &'a str,
-    /// The nonce of the sign-in; `None` for a token from a refresh, which need not have one (OpenID Connect Core §12.2).
+    /// The nonce of the sign-in; `None` for a token from a refresh, which may lack it (OpenID Connect Core §12.2).
     pub(super) nonce: Option<&'a str>,
     pub(super) now: Timestamp,
 }
@@ -75,7 +75,7 @@ impl From<JwtError> for IdTokenError {
     }
 }
 
-/// The claims of a token that holds.
+/// Verifies an ID token and returns its claims.
 pub(super) fn verify(token: &Token<'_>, key: &DecodingKey, expected: &Expected<'_>) -> Result<Claims, IdTokenError> {
     let claims: Claims = token.claims(key)?;
     let policy = Policy {
@@ -99,8 +99,9 @@ pub(super) fn verify(token: &Token<'_>, key: &DecodingKey, expected: &Expected<'
 /// The member of `events` that makes a JWT a logout token (OpenID Connect Back-Channel Logout 1.0 §2.4).
 const LOGOUT_EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 
-/// The claims of a logout token that holds (§2.6): as those of an ID token, with the event, a `jti`, and no `nonce`, so that
-/// neither passes for the other. It names a session (`sid`), a user (`sub`) or both.
+/// Verifies a logout token and returns its claims (§2.6). The checks of an ID token apply, and in addition the event
+/// and a `jti` are required and a `nonce` is forbidden, so that neither kind of token passes for the other. The token
+/// names a session (`sid`), a user (`sub`) or both.
 pub(super) fn verify_logout(
     token: &Token<'_>,
     key: &DecodingKey,

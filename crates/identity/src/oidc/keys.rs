@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// How long keys are used without another fetch.
 const FRESH: SignedDuration = SignedDuration::from_hours(1);
 
-/// Fetches and caches them.
+/// Fetches and caches the keys.
 pub(super) struct Keys {
     provider: String,
     client: HttpClient,
@@ -36,7 +36,7 @@ impl Keys {
         Self { cache: KeyCache::new(provider.clone(), FRESH), provider, client }
     }
 
-    /// The key that a token with this header is signed with, of `issuer`, which publishes its keys at `url`.
+    /// The key that signed a token with this header. The issuer `issuer` publishes its keys at `url`.
     pub(super) async fn find(
         &self,
         issuer: &str,
@@ -50,7 +50,7 @@ impl Keys {
         };
         match self.cache.find(header, now, fetch).await {
             Ok(found) => Ok(found.key),
-            Err(NoKey::Unavailable(failure)) => Err(failure.told(&self.provider)),
+            Err(NoKey::Unavailable(failure)) => Err(failure.into_sign_in_error(&self.provider)),
             Err(NoKey::Unknown) => {
                 let unknown = "the token is signed with a key that the provider does not publish";
                 Err(SignInError::unexpected(&self.provider, unknown))

@@ -1,4 +1,4 @@
-//! OpenID Connect Back-Channel Logout 1.0: what a provider says when a session at it ends.
+//! Back-channel logout: the token that a provider sends when a session ends (OpenID Connect Back-Channel Logout 1.0).
 
 use crate::error::SignInError;
 use crate::oidc::{
@@ -9,20 +9,20 @@ use crate::oidc::{
 use jiff::Timestamp;
 use portcullis_oauth::external_jwt::Token;
 
-/// Whose session ended, and when.
+/// The sessions that a logout token ends, and the time.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Ended {
     /// The user (`sub`).
     pub(crate) subject: Option<String>,
-    /// The session (`sid`); without it all of the user's.
+    /// The session (`sid`); absent if all sessions of the user ended.
     pub(crate) session: Option<String>,
-    /// When: never in the future.
+    /// The time of the logout, never in the future.
     pub(crate) at: Timestamp,
 }
 
 impl Oidc {
-    /// What a logout token says that is this provider's, for us, and of now (§2.6). One that comes twice says the same twice:
-    /// it ends what began until it was made.
+    /// Verifies a logout token of this provider (§2.6). A replayed token has no further effect: it ends only sessions
+    /// that began before its `iat`.
     pub(crate) async fn ended(&self, token: &str, now: Timestamp) -> Result<Ended, SignInError> {
         let refused = |error: IdTokenError| SignInError::mismatch(&self.title, error);
         let token = Token::parse(token, &id_token::FORMAT).map_err(|error| refused(error.into()))?;

@@ -1,8 +1,8 @@
-//! Accounts of an OpenID Connect provider: the code flow (OpenID Connect Core §3.1) with PKCE, nonce and the issuer of
+//! OpenID Connect logins: the authorization code flow (OpenID Connect Core §3.1) with PKCE, a nonce and the issuer of
 //! the response (RFC 9207).
 //!
-//! Written on `jsonwebtoken`, which verifies our own tokens too: the flow is two requests, and what must be right are
-//! the checks, which take the clock as an argument here.
+//! Based on `jsonwebtoken`, which also verifies the endpoint's own tokens: the flow is only two requests, and the
+//! critical part is the checks, which take the clock as an argument here.
 
 mod claims;
 mod discovery;
@@ -29,7 +29,7 @@ use portcullis_core::{
     report::chain,
 };
 use portcullis_oauth::{
-    Standing,
+    UserStatus,
     external_jwt::{Claims, LEEWAY, Token},
 };
 use portcullis_outbound::{Answer, HttpClient};
@@ -37,9 +37,9 @@ use serde::Deserialize;
 use std::collections::BTreeSet;
 use url::{Url, form_urlencoded};
 
-/// One provider, and who of it may come in.
+/// One provider, and its rules of access.
 pub(super) struct Oidc {
-    /// What the page calls it.
+    /// The provider's name on the page.
     title: String,
     config: login::Oidc,
     client_id: String,
@@ -49,7 +49,7 @@ pub(super) struct Oidc {
     keys: Keys,
 }
 
-/// The answer to a code (RFC 6749 §5.1, OpenID Connect Core §3.1.3.3).
+/// The response of the token endpoint (RFC 6749 §5.1, OpenID Connect Core §3.1.3.3).
 #[derive(Deserialize)]
 #[expect(clippy::struct_field_names, reason = "as the RFC names them")]
 struct TokenAnswer {
@@ -58,13 +58,13 @@ struct TokenAnswer {
     refresh_token: Option<String>,
 }
 
-/// RFC 6749 §5.2.
+/// An error response of the token endpoint (RFC 6749 §5.2).
 #[derive(Deserialize)]
 struct TokenError {
     error: String,
 }
 
-/// The error codes of a token endpoint that mean something here.
+/// The known error codes of a token endpoint.
 const TOKEN_ERRORS: [&str; 8] = [
     "invalid_client",
     "unauthorized_client",
@@ -78,12 +78,12 @@ const TOKEN_ERRORS: [&str; 8] = [
 
 const GOOGLE: &str = "https://accounts.google.com";
 
-/// How a refresh token is asked for that outlives the provider's session.
+/// How to request a refresh token that outlives the provider session.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Offline {
     /// The scope `offline_access` (OpenID Connect Core §11).
     Scope,
-    /// The parameter `access_type`, at Google.
+    /// The parameter `access_type`, for Google.
     AccessType,
     No,
 }
@@ -107,7 +107,7 @@ impl Oidc {
         }
     }
 
-    /// Where to send the browser, but for `state`.
+    /// The URL to redirect the browser to, without `state`.
     pub(super) async fn authorization_url(
         &self,
         callback_url: &str,
@@ -146,7 +146,7 @@ impl Oidc {
         Ok(url.into())
     }
 
-    /// The account that signed in, if it may come in.
+    /// The account that signed in, if the rules admit it.
     pub(super) async fn finish(
         &self,
         flow: &Flow<'_>,
@@ -154,7 +154,7 @@ impl Oidc {
         now: Timestamp,
     ) -> Result<Account, SignInError> {
         let metadata = self.discovery.metadata(now).await?;
-        // Before anything else that the response says, errors too.
+        // Check the issuer before any other parameter of the response, including errors.
         match &callback.issuer {
             Some(issuer) if *issuer != metadata.issuer => {
                 return Err(SignInError::mismatch(&self.title, "the response comes from another issuer (iss)"));
@@ -172,7 +172,7 @@ impl Oidc {
         let subject =
             claims.subject().ok_or_else(|| SignInError::unexpected(&self.title, "the ID token has no sub"))?;
 
-        // Not every provider supports max_age; where it does, it says when the user authenticated (§3.1.2.1).
+        // Not every provider supports `max_age`; one that does returns `auth_time` (§3.1.2.1).
         let authenticated = claims.seconds("auth_time").zip(flow.max_age);
         if authenticated
             .is_some_and(|(at, max_age)| at < now.as_second().saturating_sub(max_age).saturating_sub(LEEWAY))
@@ -182,12 +182,13 @@ impl Oidc {
 
         let session = claims.text("sid").map(ToOwned::to_owned);
         let account = self.account(&metadata, claims, &answer.access_token, subject).await?;
-        // A refresh token that was not asked for ends with the provider's session: it would not tell who may come in.
+        // A refresh token that was not requested ends with the provider session, so it does not show whether the user
+        // still has access.
         let token = answer.refresh_token.filter(|_| self.offline(&metadata) != Offline::No);
         Ok(Account { token, session, ..account })
     }
 
-    /// How a refresh token is asked for that outlives the provider's session.
+    /// How to request a refresh token that outlives the provider session.
     fn offline(&self, metadata: &Metadata) -> Offline {
         match self.config.offline_access {
             OfflineAccess::Never => Offline::No,
@@ -198,7 +199,7 @@ impl Oidc {
         }
     }
 
-    /// The account that these claims are about, if it may come in.
+    /// The account of these claims, if the rules admit it.
     async fn account(
         &self,
         metadata: &Metadata,
@@ -211,7 +212,7 @@ impl Oidc {
             match self.user_info(metadata, access_token, &subject).await {
                 Ok(more) => claims.complete(more),
                 Err(error) if groups_needed => return Err(error),
-                // What people are called is not worth failing for.
+                // A missing display name does not fail the sign-in.
                 Err(error) => tracing::warn!(provider = self.title, error = chain(&error), "userinfo was of no use"),
             }
         }
@@ -226,22 +227,22 @@ impl Oidc {
         Ok(Account { id: subject, name, evidence, token: None, session: None })
     }
 
-    /// The provider, and what this endpoint is called there.
+    /// The provider's issuer URL, and the endpoint's client id there.
     pub(super) fn party(&self) -> (&str, &str) {
         (&self.config.issuer_url, &self.client_id)
     }
 
-    /// Whether the groups that are allowed now still match.
-    pub(super) fn standing(&self, evidence: Option<&LoginEvidence>) -> Standing {
+    /// Whether the evidence matches the groups that are allowed at present.
+    pub(super) fn status_of(&self, evidence: Option<&LoginEvidence>) -> UserStatus {
         evidence::oidc(&self.config, evidence)
     }
 
-    /// The evidence for an account whose groups are not known.
+    /// The evidence for an account with unknown groups.
     pub(super) fn assumed_evidence(&self) -> LoginEvidence {
         LoginEvidence { groups: evidence::kept(&self.config.allowed_groups), ..LoginEvidence::default() }
     }
 
-    /// The answer to a code, and its ID token.
+    /// Exchanges a code for the response of the token endpoint, and its ID token.
     async fn redeem(
         &self,
         metadata: &Metadata,
@@ -272,7 +273,7 @@ impl Oidc {
         Ok((answer, id_token))
     }
 
-    /// Sends a form to the token endpoint, as the client that the Secret describes (RFC 6749 §2.3.1).
+    /// Sends a form to the token endpoint, with the client authentication of RFC 6749 §2.3.1.
     async fn ask_for_token(
         &self,
         metadata: &Metadata,
@@ -280,7 +281,7 @@ impl Oidc {
     ) -> Result<Answer, SignInError> {
         let mut request = self.client.post(&metadata.token_endpoint);
         if metadata.takes_basic() {
-            // RFC 6749 §2.3.1: both are form-encoded first.
+            // RFC 6749 §2.3.1: client id and secret are form-encoded first.
             let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
             request = request.basic_auth(encoded(&self.client_id), Some(encoded(&self.client_secret)));
         } else {
@@ -289,7 +290,7 @@ impl Oidc {
         self.client.send(request.form(&form)).await.map_err(|error| SignInError::unanswered(&self.title, error))
     }
 
-    /// The error code of a refusal of the token endpoint (RFC 6749 §5.2), and what is wrong if it is about this client.
+    /// The error code of a token endpoint's response (RFC 6749 §5.2), and the error if the client itself is rejected.
     fn token_error(&self, answer: &Answer) -> (&'static str, Option<SignInError>) {
         let error = answer.object_of_any_status::<TokenError>().map(|error| error.error).unwrap_or_default();
         let known = TOKEN_ERRORS.into_iter().find(|known| *known == error).unwrap_or_default();
@@ -305,7 +306,8 @@ impl Oidc {
         (known, Some(self.misconfigured(what)))
     }
 
-    /// The claims of an ID token that is the provider's, for us, of now, and of this very flow.
+    /// Verifies that an ID token is signed by the provider, issued to this client, valid at present, and of this flow.
+    /// Returns its claims.
     async fn verified(
         &self,
         metadata: &Metadata,
@@ -318,7 +320,7 @@ impl Oidc {
         id_token::verify(&token, &key, expected).map_err(refused)
     }
 
-    /// OpenID Connect Core §5.3.
+    /// The claims of the UserInfo endpoint (OpenID Connect Core §5.3).
     async fn user_info(&self, metadata: &Metadata, token: &str, subject: &str) -> Result<Claims, SignInError> {
         let Some(url) = &metadata.userinfo_endpoint else {
             return Err(self.misconfigured(&format!(
@@ -329,7 +331,7 @@ impl Oidc {
         let answer = self.client.send(self.client.get(url).bearer_auth(token)).await;
         let answer = answer.map_err(|error| SignInError::unanswered(&self.title, error))?;
         let claims: Claims = answer.object().map_err(|error| SignInError::unusable(&self.title, error))?;
-        // §5.3.2: else the answer may be about somebody else.
+        // §5.3.2: otherwise, the response may be about another user.
         if claims.subject().as_deref() != Some(subject) {
             return Err(SignInError::unexpected(&self.title, "its userinfo is about somebody else (sub)"));
         }

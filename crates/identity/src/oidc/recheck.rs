@@ -1,5 +1,4 @@
-//! Asking a provider again about a user who signed in some time ago: a refresh (OpenID Connect Core §12), and then the same
-//! rules as at a sign-in.
+//! The recheck of a user after the sign-in: a refresh (OpenID Connect Core §12), followed by the rules of a sign-in.
 
 use crate::error::SignInError;
 use crate::oidc::{Expected, Oidc, TokenAnswer, claims::UserClaims as _};
@@ -7,14 +6,14 @@ use jiff::Timestamp;
 use portcullis_core::{grant::RevocationReason, report::chain};
 use portcullis_oauth::{Verdict, external_jwt::Claims};
 
-/// What came of it, and the refresh token that replaces the one that was used.
+/// The result of a recheck, and the refresh token that replaces the used one.
 pub(crate) struct Refreshed {
     pub(crate) verdict: Verdict,
     pub(crate) token: Option<String>,
 }
 
 impl Oidc {
-    /// Whether the user `subject` may still come in.
+    /// Whether the rules still admit the user `subject`.
     pub(crate) async fn recheck(&self, subject: &str, token: &str, now: Timestamp) -> Refreshed {
         let mut next = None;
         let verdict = self.refresh(subject, token, &mut next, now).await.unwrap_or_else(|error| {
@@ -36,11 +35,11 @@ impl Oidc {
         let answer = self.ask_for_token(&metadata, form).await?;
         if answer.status().is_client_error() && answer.status() != http::StatusCode::TOO_MANY_REQUESTS {
             return match self.token_error(&answer) {
-                // The user is gone or disabled, took the consent back, or has to sign in again.
+                // The user was deleted or disabled, withdrew the consent, or has to sign in again.
                 ("invalid_grant" | "interaction_required" | "login_required" | "consent_required", _) => {
                     Ok(Verdict::Refused(RevocationReason::ProviderRefused))
                 }
-                // The client may not refresh: it is registered without this grant.
+                // The client is registered without the grant type `refresh_token`.
                 ("unauthorized_client" | "unsupported_grant_type", _) => Ok(Verdict::Unsupported),
                 (_, Some(error)) => Err(error),
                 (_, None) => Err(SignInError::unexpected(
@@ -56,7 +55,7 @@ impl Oidc {
             Some(id_token) => {
                 let expected = Expected { issuer: &metadata.issuer, client_id: &self.client_id, nonce: None, now };
                 let claims = self.verified(&metadata, id_token, &expected).await?;
-                // §12.2: else the answer may be about somebody else.
+                // §12.2: otherwise, the response may be about another user.
                 if claims.subject().as_deref() != Some(subject) {
                     return Err(SignInError::unexpected(&self.title, "the ID token is about somebody else (sub)"));
                 }

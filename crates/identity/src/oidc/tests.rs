@@ -1,4 +1,4 @@
-//! ID tokens and keys: every algorithm that counts, and everything that does not.
+//! Tests of ID tokens and keys: all accepted algorithms, and invalid tokens.
 
 use crate::oidc::{
     claims::UserClaims as _,
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 const NOW: i64 = 10_000;
 
-/// Keys that are used nowhere else. `{NAME: {jwk: the public half, der: the private one}}`.
+/// Keys for tests only. `{NAME: {jwk: the public half, der: the private one}}`.
 fn test_keys() -> Value {
     serde_json::from_str(include_str!("test_keys.json")).unwrap()
 }
@@ -62,7 +62,7 @@ fn verify(token: &str, key: &DecodingKey) -> Result<Claims, IdTokenError> {
     id_token::verify(&Token::parse(token, &FORMAT)?, key, &expected)
 }
 
-/// Signs with P-256, whatever the claims.
+/// Verifies claims that are signed with P-256.
 fn outcome(claims: &Value) -> Result<Claims, IdTokenError> {
     let token = jsonwebtoken::encode(&Header::new(Algorithm::ES256), claims, &private("p256")).unwrap();
     verify(&token, &DecodingKey::from_jwk(&public("p256")).unwrap())
@@ -227,7 +227,7 @@ fn any_key() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
-    /// Even with the provider's own signature.
+    /// Holds even for a token with the provider's own signature.
     #[test]
     fn whatever_an_id_token_says_it_must_be_for_us_and_now(claims in any_claims()) {
         if outcome(&claims).is_ok() {
@@ -246,7 +246,7 @@ proptest! {
     fn whatever_keys_a_provider_publishes_none_panics(key in any_key()) {
         let token = jsonwebtoken::encode(&Header::new(Algorithm::ES256), &claims(), &private("p256")).unwrap();
         if let Some(key) = KeySet::read([key]).find(&Header::new(Algorithm::ES256)) {
-            // Whether the key made the signature does not matter here.
+            // The result does not matter: the key may not match the signature.
             drop(verify(&token, &key.verifier));
         }
     }

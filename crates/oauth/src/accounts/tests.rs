@@ -22,7 +22,7 @@ fn signed_in(seconds: i64, with: Option<&str>) -> Account {
     Account::new(ada()).signed_in(&ada(), with.map(token), Some("one"), at(seconds))
 }
 
-/// Every combination of a token, the ages of sign-in and check, and what was noted since.
+/// Every combination of a token, the ages of sign-in and check, and what was recorded since.
 #[test]
 fn what_a_refresh_does_depends_on_the_token_and_on_ages() {
     use RevocationReason::{NotAllowed, SignInTooOld};

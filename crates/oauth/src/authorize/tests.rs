@@ -209,7 +209,7 @@ async fn only_what_was_shown_can_be_allowed() {
     assert_eq!(approve(&[]), Err(ApproveError::Nothing));
     assert_eq!(approve(&[Scope::FilesRead, Scope::WorkspacesExec]), Err(ApproveError::Beyond));
 
-    // What the user allowed before is shown too, and may be kept.
+    // Scopes that the user approved before are on the page too, and may be kept.
     let code = stage.code("app", &[Scope::WorkspacesExec]).await;
     stage.redeem(&code).await.unwrap();
     let granted = |client| stage.server.already_granted(ADA, client, stage.now());

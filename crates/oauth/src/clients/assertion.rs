@@ -1,10 +1,11 @@
-//! `private_key_jwt`: a client proves itself with a JWT that it signed (RFC 7521 §4.2, RFC 7523 §3), and keeps its key to
-//! itself.
+//! `private_key_jwt`: a client authenticates with a JWT that it signed (RFC 7521 §4.2, RFC 7523 §3), and never sends
+//! its private key.
 //!
-//! An assertion is from and about the client, for this authorization server, short-lived, and good once: its `jti` becomes a
-//! [`Mark`], which is remembered here and created in the store, so that no other server and no restart lets it count again.
-//! Tokens of service accounts (`grant_type` jwt-bearer) are another matter: they are made to be presented more than once. The keys are those that the client's own description names, in
-//! it or at its `jwks_uri`; whatever the assertion's header brings along counts for nothing.
+//! The client is both issuer and subject of an assertion, and this authorization server is the audience. An assertion
+//! is short-lived and single-use: its `jti` becomes a [`Mark`], which is cached here and created in the store, so that
+//! it is accepted only once by all servers, also after a restart. Tokens of service accounts (`grant_type` jwt-bearer)
+//! are different: they may be presented more than once. The keys are those in the client's own description, inline or
+//! at its `jwks_uri`; keys in the assertion's header are ignored.
 
 use crate::clients::{
     document::public_keys,
@@ -33,76 +34,76 @@ use std::{
 /// The value of `client_assertion_type`.
 pub const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-/// The algorithms that assertions may be signed with, as metadata list them.
+/// The algorithms that assertions may be signed with, as listed in the metadata.
 pub const ALGORITHMS: [&str; 5] = ["ES256", "ES384", "EdDSA", "RS256", "PS256"];
 
 const FORMAT: Format = Format { max_length: 8 << 10, algorithms: &external_jwt::ALGORITHMS };
-/// How long an assertion may be valid: it must be remembered for so long.
+/// The maximum remaining lifetime of an assertion, for which its mark must be kept.
 const MAX_LIFETIME: SignedDuration = SignedDuration::from_mins(5);
-/// How far ahead the client's clock may be.
+/// How far the client's clock may be ahead.
 const SKEW: SignedDuration = SignedDuration::from_mins(1);
-/// How many used ones are remembered. If there were more, new ones would be refused rather than old ones forgotten.
+/// The maximum number of cached marks. When it is reached, new assertions are refused; no old mark is dropped.
 const CAPACITY: usize = 1 << 16;
-/// How many of one client. Each is also an object in the store, so this limits how fast one client can fill that: to 1024 in
-/// five minutes, enough for the refreshes of 3000 users.
+/// The maximum number of cached marks of one client. Each is also an object in the store, so this limits the rate of a
+/// client to 1024 objects in five minutes, enough for the refreshes of 3000 users.
 const PER_CLIENT: usize = 1 << 10;
-/// How long a key set is used without looking again. A key that the client withdraws counts no longer than this, unless its
-/// server cannot be reached.
+/// How long a key set is used without another fetch. A key that the client withdraws is accepted no longer than this,
+/// unless the client's server cannot be reached.
 const KEYS_FRESH: Duration = Duration::from_mins(5);
-/// The most bytes of a key set.
+/// The maximum size of a key set, in bytes.
 const MAX_KEY_SET: usize = 64 << 10;
-/// How often, at most, a key set is fetched again because it lacks a key.
+/// The minimum interval between fetches of a key set because a key is missing.
 const REFETCH: SignedDuration = SignedDuration::from_secs(30);
-/// The types that the header may say: none, the general one, and the special one of RFC 7523's revision.
+/// The accepted `typ` of the header: absent, the general one, and the specific one of the revision of RFC 7523.
 const TYPES: [&str; 3] = ["", "jwt", "client-authentication+jwt"];
 
-/// What verifies assertions. Outlives reloads of the configuration.
+/// Verifies assertions. Survives reloads of the configuration.
 pub struct Assertions {
     keys: FetchCache<KeySet>,
     used: Mutex<Used>,
 }
 
-/// The marks that count, by client and name, with their ends.
+/// The valid marks by client and name, with their expiry.
 #[derive(Default)]
 struct Used {
     by_client: HashMap<String, HashMap<String, Timestamp>>,
     count: usize,
 }
 
-/// Why an assertion does not count.
+/// Why an assertion is refused.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum AssertionError {
-    /// No JWT, or one without a claim that it must have.
+    /// The assertion is not a JWT, or lacks a required claim.
     #[error("client_assertion must be a signed JWT with iss, sub, aud, exp and jti")]
     Malformed,
-    /// `none`, HMAC, or another.
+    /// The algorithm is `none`, HMAC, or another one that is not accepted.
     #[error("client_assertion must be signed with one of ES256, ES384, EdDSA, RS256 and PS256")]
     Algorithm,
-    /// Another `typ`, or a header that must be understood and is not.
+    /// The `typ` is not accepted, or the header has a `crit`.
     #[error("the header of client_assertion must have the typ JWT or client-authentication+jwt, or none, and no crit")]
     Header,
-    /// Not from or not about the client.
+    /// The issuer or the subject is not the client.
     #[error("iss and sub of client_assertion must both be the client's id")]
     Client,
-    /// For somebody else.
+    /// The audience is not this server.
     #[error("aud of client_assertion must be the issuer or the token endpoint")]
     Audience,
-    /// Its time is over.
+    /// The assertion has expired.
     #[error("client_assertion has expired; sign a new one")]
     Expired,
-    /// Its time has not come.
+    /// `iat` or `nbf` is in the future.
     #[error("iat or nbf of client_assertion is in the future; is the client's clock right?")]
     Early,
-    /// It would have to be remembered for too long.
+    /// The assertion expires too late: its mark would have to be kept for too long.
     #[error("exp of client_assertion must be at most 5 minutes ahead")]
     TooLong,
-    /// It was presented before.
+    /// The assertion was used before.
     #[error("client_assertion was used before; sign a new one with a jti of its own")]
     Used,
-    /// The client does not prove itself so.
+    /// The client does not use `private_key_jwt`.
     #[error("the client does not authenticate with private_key_jwt")]
     NoKeys,
-    /// None of its keys is the one.
+    /// No key of the client matches the header.
     #[error("none of the client's keys has this kid and is for this algorithm")]
     Key,
     /// The signature is wrong.
@@ -111,7 +112,7 @@ pub enum AssertionError {
     /// The keys cannot be fetched.
     #[error("the client's keys cannot be used: {0}")]
     KeySet(String),
-    /// Too many are remembered.
+    /// Too many marks are cached.
     #[error(
         "too many assertions were used in the last minutes; use access tokens until they expire, and try again shortly"
     )]
@@ -136,21 +137,21 @@ enum Audience {
     Several(Vec<String>),
 }
 
-/// Whom an assertion is about, unverified: to look the client up where the request does not name it (RFC 7521 §4.2).
+/// The subject of an assertion, unverified: finds the client if the request does not name it (RFC 7521 §4.2).
 #[must_use]
 pub fn subject(assertion: &str) -> Option<String> {
     claims(assertion).map(|claims| claims.sub)
 }
 
 impl Assertions {
-    /// Nothing fetched and nothing used yet.
+    /// A verifier without cached keys and marks.
     #[must_use]
     pub fn new(outbound: Arc<Outbound>) -> Self {
         Self { keys: FetchCache::new(outbound, MAX_KEY_SET, KEYS_FRESH), used: Mutex::default() }
     }
 
-    /// Whether `assertion` proves that `client` makes the request. `audiences` are the issuer and the token endpoint. The
-    /// assertion counts once the store has created the mark that this returns.
+    /// Verifies that `client` signed `assertion` for one of `audiences`, which are the issuer and the token endpoint.
+    /// The assertion is accepted once the store has created the returned mark.
     pub async fn verify(
         &self,
         assertion: &str,
@@ -174,7 +175,7 @@ impl Assertions {
         Ok(mark)
     }
 
-    /// The store could not create this mark: the client may try again with the same assertion.
+    /// Forgets a mark that the store could not create: the client may retry with the same assertion.
     pub fn forget(&self, mark: &Mark) {
         self.used().forget(mark);
     }
@@ -198,13 +199,13 @@ impl Assertions {
         if !found.is_empty() {
             return Ok(found);
         }
-        // The client may have a new key.
+        // The client may have published a new key.
         let recently = now.checked_sub(REFETCH).unwrap_or(Timestamp::MIN);
         Ok(candidates(&*fetch(Some(recently)).await?))
     }
 
     fn used(&self) -> MutexGuard<'_, Used> {
-        // A poisoned map is whole: nothing panics between two writes to it.
+        // A poisoned map is consistent: no code panics between two writes to it.
         self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -249,7 +250,7 @@ fn key_set(set: &JsonWebKeySet) -> KeySet {
     KeySet::read(set.keys.iter().filter_map(|key| serde_json::to_value(key).ok()))
 }
 
-/// The header. Keys that the header brings along, or says to fetch, are not read.
+/// Parses the header. Keys in it, or URLs of keys, are not read.
 fn header(assertion: &str) -> Result<Token<'_>, AssertionError> {
     let token = Token::parse(assertion, &FORMAT).map_err(|error| match error {
         JwtError::Algorithm => AssertionError::Algorithm,
@@ -271,7 +272,7 @@ fn claims(assertion: &str) -> Option<Claims> {
 }
 
 impl Claims {
-    /// Holds all of them against what they must be; answers with the time of expiry.
+    /// Checks all claims. Returns the time of expiry.
     fn check(&self, client_id: &str, audiences: &[&str], now: Timestamp) -> Result<Timestamp, AssertionError> {
         if self.iss != client_id || self.sub != client_id {
             return Err(AssertionError::Client);
@@ -296,7 +297,7 @@ impl Claims {
                 return Err(AssertionError::Early);
             }
         }
-        // Five minutes by the client's clock, which may be a little ahead.
+        // Five minutes by the client's clock, which may be slightly ahead.
         let begins = self.iat.map(time).transpose()?.map_or(now, |issued| issued.max(now));
         if expires_at.duration_since(begins) > MAX_LIFETIME {
             return Err(AssertionError::TooLong);

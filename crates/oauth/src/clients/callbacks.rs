@@ -1,10 +1,10 @@
-//! The redirect URIs of clients that register themselves. [`redirect::check`] and the admission of `OAuthClient` must both
-//! accept them, so that the client can be stored.
+//! The redirect URIs of clients that register themselves. [`redirect::check`] and the admission of `OAuthClient` must
+//! both accept them, so that the client can be stored.
 
 use crate::redirect;
 use portcullis_core::redirect_uri::{self, MAX_COUNT};
 
-/// Says what is wrong with the callbacks, if something is.
+/// Checks redirect URIs. The error says what is wrong with them.
 pub(super) fn check(uris: &[String]) -> Result<(), String> {
     if uris.is_empty() || uris.len() > MAX_COUNT {
         return Err(format!("redirect_uris must have 1 to {MAX_COUNT} entries"));

@@ -1,9 +1,9 @@
 //! Clients that are described by a document at the URL that is their id (OAuth Client ID Metadata Documents,
 //! draft-ietf-oauth-client-id-metadata-document; preferred by MCP since 2025-11-25).
 //!
-//! Stricter than the draft where it leaves the choice: the host must be one that the endpoint's administrator allows;
-//! an `https` callback counts only at the document's own host or below it, so that the host which people see on the
-//! consent page is where the code goes. A loopback address or an app's own scheme is on the user's machine.
+//! Stricter than the draft where it leaves a choice: an administrator must allow the host, and an `https` callback is
+//! accepted only at the document's own host or a subdomain, so that the host on the consent page is the one that
+//! receives the code. A callback on a loopback address or with a private-use scheme stays on the user's machine.
 
 use crate::client::{Client, ClientError, Origin};
 use crate::clients::{
@@ -23,19 +23,19 @@ use serde_json::Value;
 use std::sync::Arc;
 use url::Url;
 
-/// The draft recommends 5 kilobytes; keys of RSA take more.
+/// The maximum size of a document, in bytes. The draft recommends 5 kilobytes, but RSA keys take more.
 const MAX_BYTES: usize = 16 << 10;
-/// As many keys as an `OAuthClient` may have.
+/// The maximum number of keys, as of an `OAuthClient`.
 const MAX_KEYS: usize = 16;
-/// What only private and symmetric keys have (RFC 7518 §6).
+/// The members that only private and symmetric keys have (RFC 7518 §6).
 const PRIVATE_MEMBERS: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 
-/// The documents that were fetched. Outlives reloads of the configuration.
+/// The cached documents. Survives reloads of the configuration.
 pub struct Documents {
     cache: FetchCache<Document>,
 }
 
-/// What counts here of a client's metadata (RFC 7591 §2).
+/// The supported metadata of a client (RFC 7591 §2).
 #[derive(Debug, PartialEq, Eq)]
 struct Document {
     name: Option<String>,
@@ -58,17 +58,18 @@ struct Raw {
     client_secret_expires_at: Option<IgnoredAny>,
 }
 
-/// Whether this is the id of a client with a document: what a server makes up itself never is.
+/// Whether this is the id of a client with a document. Ids that a server issues never are.
 #[must_use]
 pub fn is_document(client_id: &str) -> bool {
     client_id.starts_with("https://")
 }
 
-/// The host of a client's id, if it is a URL that the draft allows and the host is one that `policy` allows.
+/// The host of a client's id, if the id is a URL that the draft allows, and `policy` allows the host.
 pub fn allowed_host(client_id: &str, policy: &MetadataDocuments) -> Result<String, ClientError> {
     let unusable = |why: &str| ClientError::Document(why.to_owned());
     let url = guard::admit(client_id).map_err(|why| unusable(&format!("its URL is not fetched: {why}")))?;
-    // Written as parsed: no dot segments, no capitals in the host, no port, nothing that the parser skipped.
+    // The URL must equal its parsed form: no dot segments, no capitals in the host, no port, nothing that the parser
+    // skips.
     if url.as_str() != client_id {
         return Err(unusable("its URL must be written in its plainest form, without dot segments"));
     }
@@ -85,7 +86,7 @@ pub fn allowed_host(client_id: &str, policy: &MetadataDocuments) -> Result<Strin
 }
 
 impl Documents {
-    /// None yet.
+    /// An empty cache.
     #[must_use]
     pub fn new(outbound: Arc<Outbound>) -> Self {
         Self { cache: FetchCache::new(outbound, MAX_BYTES, MAX_FRESH) }
@@ -140,14 +141,14 @@ impl Document {
             return Err(format!("none of its redirect_uris is at {host}, on a loopback address or of an app"));
         }
         let keys = match raw.token_endpoint_auth_method.as_deref() {
-            // RFC 7591 would mean client_secret_basic, which cannot be.
+            // The default of RFC 7591 is client_secret_basic, which is not possible here.
             None | Some("none") => None,
             Some("private_key_jwt") => Some(keys(raw.jwks, raw.jwks_uri)?),
             Some(_) => return Err("its token_endpoint_auth_method must be none or private_key_jwt".to_owned()),
         };
         let grants = match raw.grant_types {
             None => vec![Grant::AuthorizationCode],
-            // Others are for other servers. A document makes nobody an unattended agent here.
+            // Other grant types are for other servers. A document cannot make a client an unattended agent here.
             Some(types) => [Grant::AuthorizationCode, Grant::RefreshToken]
                 .into_iter()
                 .filter(|grant| types.iter().any(|one| one == grant.as_str()))
@@ -165,7 +166,7 @@ impl Document {
     }
 }
 
-/// Whether a callback is at this host or below, or not on the web at all.
+/// Whether a callback is at this host or a subdomain, or is not an https URL.
 fn is_of_host(uri: &str, host: &str) -> bool {
     let Ok(url) = Url::parse(uri) else { return false };
     let below = |found: &str| found.strip_suffix(host).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
@@ -183,7 +184,7 @@ fn keys(jwks: Option<Value>, jwks_uri: Option<String>) -> Result<PrivateKeyJwt, 
     }
 }
 
-/// The keys of a set that somebody publishes: those of a kind that is known here, and none that should be secret.
+/// The keys of a published key set that have a known type. Fails if the set contains a private or symmetric key.
 pub(super) fn public_keys(set: &Value) -> Result<JsonWebKeySet, String> {
     let Some(Value::Array(keys)) = set.get("keys") else { return Err("its key set has no keys".to_owned()) };
     if keys.len() > MAX_KEYS {
@@ -265,7 +266,7 @@ mod tests {
                 keys: None,
             })
         );
-        // What is at other hosts does not count; what is on the user's machine does.
+        // Callbacks at other hosts are ignored; those on the user's machine are accepted.
         let callbacks = ["http://127.0.0.1/cb", "https://evil.com/cb", "https://eu.claude.ai/cb", "claude://app/cb"];
         let found = read(&json!({"redirect_uris": callbacks})).unwrap();
         assert_eq!(found.redirect_uris, ["http://127.0.0.1/cb", "https://eu.claude.ai/cb", "claude://app/cb"]);

@@ -1,10 +1,10 @@
-//! What clients publish, kept for a while: fetched when it is needed, by one at a time, and never more of it than fits.
+//! A cache of documents that clients publish: fetched on demand, once at a time for each URL, and limited in size.
 //!
-//! A good document stays in force for as long as its server says, within [`MIN_FRESH`] and what the cache allows (RFC 9111).
-//! If it then cannot be fetched again, because nobody answers, the last good one is taken until it is [`MAX_FRESH`] old, so
-//! that another's outage does not become ours; if its server says that there is none, or a wrong one, that counts at
-//! once. Of a failure nothing is kept but that it happened, for [`PAUSE`], so that a client cannot be used to keep
-//! another's server busy.
+//! A valid document is used for as long as its server says, within [`MIN_FRESH`] and the cache's maximum (RFC 9111). If
+//! it then cannot be fetched again because the server does not answer, the last valid document is used until it is
+//! [`MAX_FRESH`] old, so that another server's outage does not affect this endpoint. If the server answers that there
+//! is no document, or returns an invalid one, that takes effect at once. A failure is cached for [`PAUSE`], so that a
+//! client cannot be used to keep another server busy.
 
 use jiff::{SignedDuration, Timestamp};
 use portcullis_core::report::chain;
@@ -19,31 +19,31 @@ use std::{
 };
 use tokio::sync::Semaphore;
 
-/// The least time for which a document is taken as it is.
+/// The minimum time for which a document is used without another fetch.
 pub(super) const MIN_FRESH: Duration = Duration::from_mins(1);
-/// The most, and how old the last good one may be while its server does not answer.
+/// The maximum time, and the maximum age of the last valid document while its server does not answer.
 pub(super) const MAX_FRESH: Duration = Duration::from_hours(24);
-/// For a server that says nothing.
+/// The time for a server that does not specify one.
 const USUAL_FRESH: Duration = Duration::from_hours(1);
-/// How long a URL is left alone after a failure.
+/// How long no fetch of a URL follows a failed one.
 const PAUSE: SignedDuration = SignedDuration::from_secs(10);
-/// How many URLs are remembered.
+/// The maximum number of cached URLs.
 const CAPACITY: usize = 256;
-/// How many are fetched at once.
+/// The maximum number of concurrent fetches.
 const AT_ONCE: usize = 8;
 
-/// Documents by URL, each read into a `T`.
+/// Documents by URL, each parsed into a `T`.
 pub(super) struct FetchCache<T> {
     outbound: Arc<Outbound>,
     max_bytes: usize,
-    /// The most time for which one is taken as it is.
+    /// The maximum time for which a document is used without another fetch.
     max_fresh: Duration,
     slots: Mutex<HashMap<String, Arc<Slot<T>>>>,
     uses: AtomicU64,
     places: Semaphore,
 }
 
-/// Held while it is fetched, so that whoever wants the same waits for it instead of fetching it too.
+/// The state of one URL. Locked during a fetch, so that other callers wait for it instead of fetching the document too.
 struct Slot<T> {
     last_use: AtomicU64,
     state: tokio::sync::Mutex<State<T>>,
@@ -60,19 +60,20 @@ struct Good<T> {
     fresh_until: Timestamp,
 }
 
-/// Why there is no document: what to tell people.
+/// Why there is no document, as a text for users.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct Unusable(pub String);
 
 impl<T> FetchCache<T> {
-    /// Of documents of at most `max_bytes`, each taken as it is for at most `max_fresh`.
+    /// A cache of documents of at most `max_bytes`, each of which is used for at most `max_fresh` without another
+    /// fetch.
     pub(super) fn new(outbound: Arc<Outbound>, max_bytes: usize, max_fresh: Duration) -> Self {
         let slots = Mutex::new(HashMap::new());
         Self { outbound, max_bytes, max_fresh, slots, uses: AtomicU64::new(0), places: Semaphore::new(AT_ONCE) }
     }
 
-    /// The document at `url`, which `read` makes a `T` of, or says what is wrong with it. One that was fetched before
+    /// The document at `url`, parsed with `read`, whose error is a text for users. A document that was fetched before
     /// `not_before` is fetched again.
     pub(super) async fn get(
         &self,
@@ -125,7 +126,7 @@ impl<T> FetchCache<T> {
     }
 
     fn slot(&self, url: &str) -> Arc<Slot<T>> {
-        // A poisoned map is whole: nothing panics between two writes to it.
+        // A poisoned map is consistent: no code panics between two writes to it.
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         let use_ = self.uses.fetch_add(1, Ordering::Relaxed);
         if let Some(slot) = slots.get(url) {
@@ -133,7 +134,7 @@ impl<T> FetchCache<T> {
             return Arc::clone(slot);
         }
         if slots.len() >= CAPACITY {
-            // Failures go first, then what was used longest ago.
+            // Failures are evicted first, then the least recently used URL.
             let worth = |slot: &Slot<T>| {
                 let good = slot.state.try_lock().is_ok_and(|state| state.good.is_some());
                 (good, slot.last_use.load(Ordering::Relaxed))
@@ -166,7 +167,7 @@ impl From<FetchError> for Failure {
     }
 }
 
-/// The error itself is for people; what lies behind it, such as which address refused, is for the log.
+/// The error itself is for users; its sources, such as the address that refused, are for the log.
 fn chain_for_people(error: &FetchError) -> String {
     tracing::debug!(error = chain(error), "a fetch failed");
     error.to_string()

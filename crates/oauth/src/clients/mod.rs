@@ -1,4 +1,4 @@
-//! Which clients there are, wherever they are described, and what a client that describes itself may say.
+//! The directory of clients from all sources, and the rules for clients that describe themselves.
 
 pub mod assertion;
 mod callbacks;
@@ -26,22 +26,23 @@ use std::{
     sync::Arc,
 };
 
-/// Longer ids are nobody's: that of a metadata document is a URL.
+/// The maximum length of a client id, in bytes. The id of a client with a metadata document is a URL.
 pub const MAX_CLIENT_ID: usize = 2048;
 
-/// As many characters as an `OAuthClient`'s `displayName` may have. What a client calls itself is cut to as many.
+/// The maximum length of a name, in characters, as of `displayName` in an `OAuthClient`. Longer names of clients are
+/// truncated.
 const MAX_NAME: usize = 64;
 
-/// What clients publish of themselves, fetched and kept for a while. Outlives reloads of the configuration.
+/// The metadata and keys that clients publish, fetched and cached. Survives reloads of the configuration.
 pub struct PublishedMetadata {
-    /// Their metadata.
+    /// The metadata documents.
     pub documents: Documents,
-    /// Their keys, and the assertions that they signed with them.
+    /// The keys, and the assertions that were signed with them.
     pub assertions: Assertions,
 }
 
 impl PublishedMetadata {
-    /// Nothing fetched yet.
+    /// An empty cache.
     #[must_use]
     pub fn new(outbound: &Arc<Outbound>) -> Self {
         Self { documents: Documents::new(Arc::clone(outbound)), assertions: Assertions::new(Arc::clone(outbound)) }
@@ -60,19 +61,19 @@ pub struct Directory {
     missing: Misses,
 }
 
-/// That somebody still is a client, and the most that its tokens may be good for.
+/// A client that is valid at present, and the maximum scopes of its tokens.
 #[derive(Debug)]
-pub enum Standing<'a> {
+pub enum ValidClient<'a> {
     /// An `OAuthClient` that a platform engineer wrote.
     Configured(&'a Client),
-    /// One that registered itself.
+    /// A client that registered itself.
     Registered(Arc<Client>),
-    /// One with a document at a host that is allowed, and the most that tokens of such clients may be good for.
+    /// A client with a document at an allowed host, and the maximum scopes of such clients.
     Document(&'a BTreeSet<Scope>),
 }
 
-impl Standing<'_> {
-    /// The most that its tokens may be good for.
+impl ValidClient<'_> {
+    /// The maximum scopes of the client's tokens.
     #[must_use]
     pub fn scopes(&self) -> &BTreeSet<Scope> {
         match self {
@@ -82,7 +83,7 @@ impl Standing<'_> {
         }
     }
 
-    /// Since when it is this client, and not a namesake that is gone.
+    /// When the client was created. Older tokens belong to a deleted client of the same name.
     #[must_use]
     pub fn registered_at(&self) -> Option<Timestamp> {
         match self {
@@ -94,7 +95,7 @@ impl Standing<'_> {
 }
 
 impl Directory {
-    /// These clients, and those that `policy` admits besides.
+    /// A directory of these clients, and of those that `policy` admits.
     #[must_use]
     pub fn new(
         clients: Clients,
@@ -116,7 +117,7 @@ impl Directory {
         Self { configured, policy, registrations, published, document_scopes, registrar, missing: Misses::default() }
     }
 
-    /// The client of this id, for which other places may be asked.
+    /// The client with this id. May read the store or fetch a document.
     pub async fn find(&self, client_id: &str, now: Timestamp) -> Result<Arc<Client>, ClientError> {
         if let Some(client) = self.configured.get(client_id) {
             return Ok(Arc::clone(client));
@@ -130,14 +131,14 @@ impl Directory {
             return self.published.documents.find(client_id, policy, now).await;
         }
         let mut registered = self.registrations.find(client_id);
-        // The client has proved nothing: only an id that was made here becomes part of a request to the API server.
+        // The client is not authenticated: only an id that was issued here becomes part of a request to the API server.
         if registered.is_none() && self.policy.dynamic_registration.is_some() && self.registrar.made(client_id) {
             registered = self.read_registration(client_id, now).await?;
         }
         registered.filter(|client| client.counts(now)).ok_or_else(unknown)
     }
 
-    /// A registration that may have been made at another server a moment ago.
+    /// Reads a registration that another server may have created a moment ago.
     async fn read_registration(&self, client_id: &str, now: Timestamp) -> Result<Option<Arc<Client>>, ClientError> {
         if self.missing.has(client_id, now) {
             return Ok(None);
@@ -149,18 +150,18 @@ impl Directory {
         Ok(found)
     }
 
-    /// What this client may have now, from memory: asked on every request, so without I/O and without a copy.
+    /// The present status of a client, from memory. Called for every request, so without I/O and without a copy.
     #[must_use]
-    pub fn standing(&self, client_id: &str, now: Timestamp) -> Option<Standing<'_>> {
+    pub fn valid_client(&self, client_id: &str, now: Timestamp) -> Option<ValidClient<'_>> {
         if let Some(client) = self.configured.get(client_id) {
-            return Some(Standing::Configured(client));
+            return Some(ValidClient::Configured(client));
         }
         if document::is_document(client_id) {
-            // The document itself was read when the user consented; what counts from then on is the grant.
+            // The document was read when the user consented; from then on, the grant decides.
             let policy = self.policy.metadata_documents.as_ref()?;
             document::allowed_host(client_id, policy).ok()?;
-            return Some(Standing::Document(&self.document_scopes));
+            return Some(ValidClient::Document(&self.document_scopes));
         }
-        self.registrations.find(client_id).filter(|client| client.counts(now)).map(Standing::Registered)
+        self.registrations.find(client_id).filter(|client| client.counts(now)).map(ValidClient::Registered)
     }
 }

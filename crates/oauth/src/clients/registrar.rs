@@ -7,14 +7,14 @@ use rand::CryptoRng;
 use std::net::IpAddr;
 use subtle::ConstantTimeEq as _;
 
-/// What the id of a registered client begins with.
+/// The prefix of the ids of registered clients.
 pub const ID_PREFIX: &str = "dyn-";
-/// How many hexadecimal digits of an id are random, and how many are their MAC.
+/// The number of random hexadecimal digits in an id, and the number of those of the MAC.
 const HALF: usize = 16;
 
-/// Makes ids and hashes.
+/// Issues ids, and hashes networks.
 pub struct Registrar {
-    /// The first makes, all recognize.
+    /// The first key issues ids and hashes; all keys verify them.
     keys: Vec<Key>,
 }
 
@@ -24,7 +24,7 @@ struct Key {
 }
 
 impl Registrar {
-    /// With the keys that seal.
+    /// Derives the keys from the sealing keys.
     pub fn new(keys: &SigningKeys) -> Result<Self, KeyError> {
         let derive = |bytes: &Secret| Key {
             id: hmac(bytes, &[b"portcullis registration id v1"]),
@@ -33,7 +33,7 @@ impl Registrar {
         Ok(Self { keys: of_each(keys, derive)? })
     }
 
-    /// A new id: 64 random bits, and their MAC.
+    /// A new id: 64 random bits and their MAC.
     #[must_use]
     pub fn new_id(&self, rng: &mut dyn CryptoRng) -> String {
         let mut bytes = [0_u8; HALF / 2];
@@ -43,8 +43,8 @@ impl Registrar {
         format!("{ID_PREFIX}{random}{mac}")
     }
 
-    /// Whether an id has a valid MAC. Ids of older versions and of deleted keys have none: they are valid as long as their
-    /// registration is in memory.
+    /// Whether an id has a valid MAC. Ids of older versions and of deleted keys have none: they are valid as long as
+    /// their registration is in memory.
     #[must_use]
     pub fn made(&self, id: &str) -> bool {
         let Some((random, mac)) = id.strip_prefix(ID_PREFIX).and_then(|digits| digits.split_at_checked(HALF)) else {
@@ -54,8 +54,8 @@ impl Registrar {
             && self.keys.iter().any(|key| bool::from(key.mac(random).as_bytes().ct_eq(mac.as_bytes())))
     }
 
-    /// The hashes of a network (an IPv4 address or an IPv6 /64), one per key. The first is the one to store; the others match
-    /// hashes that were stored before the keys were rotated.
+    /// The hashes of a network (an IPv4 address or an IPv6 /64), one per key. The first is the one to store; the others
+    /// match hashes that were stored before the keys were rotated.
     #[must_use]
     pub fn sources(&self, network: IpAddr) -> Vec<String> {
         let bytes = match network {

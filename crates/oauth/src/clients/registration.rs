@@ -1,8 +1,9 @@
-//! `POST /register`: clients that register themselves (RFC 7591), where the endpoint's administrator wants that.
+//! `POST /register`: dynamic client registration (RFC 7591), if the endpoint's administrator enables it.
 //!
-//! Anybody may, so a registration is worth little: it is public and proves nothing, keeps to a rate and a number, ends
-//! by itself or where others need its place (`room`), and shows as an `OAuthClient`. It cannot be changed or deleted by the client: there is no management
-//! protocol (RFC 7592), so no registration access token is handed out.
+//! Anyone can register, so a registration is worth little: the client is public and unverified, registrations are
+//! limited in rate and number, and each expires, is deleted when others need the capacity (`room`), and is visible as
+//! an `OAuthClient`. The client cannot change or delete it: there is no management protocol (RFC 7592), so no
+//! registration access token is issued.
 
 use crate::clients::{
     MAX_NAME, callbacks,
@@ -24,12 +25,12 @@ use std::{
     time::Duration,
 };
 
-/// How large a request may be.
+/// The maximum size of a request, in bytes.
 pub const MAX_BODY: usize = 16 << 10;
-/// How long a registration waits for earlier ones.
+/// The timeout of a registration that waits for earlier ones.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The metadata that count (RFC 7591 §2); others are left out of the answer, which says so.
+/// The supported metadata (RFC 7591 §2). Others are omitted from the response, which tells the client.
 #[derive(Deserialize)]
 struct Metadata {
     client_name: Option<String>,
@@ -39,15 +40,15 @@ struct Metadata {
     token_endpoint_auth_method: Option<String>,
 }
 
-/// The answer (RFC 7591 §3.2.1): what was registered.
+/// The response (RFC 7591 §3.2.1): the registered metadata.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Registered {
-    /// The new id.
+    /// The id of the new client.
     pub client_id: String,
     client_id_issued_at: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     client_name: Option<String>,
-    /// Where it may be called back.
+    /// The redirect URIs.
     pub redirect_uris: Vec<String>,
     grant_types: [&'static str; 2],
     response_types: [&'static str; 1],
@@ -55,19 +56,19 @@ pub struct Registered {
     scope: String,
 }
 
-/// Why nothing was registered (RFC 7591 §3.2.2).
+/// Why a registration is refused (RFC 7591 §3.2.2).
 #[derive(Debug, thiserror::Error)]
 pub enum RegistrationError {
-    /// The body cannot be read.
+    /// The body is not a JSON object of client metadata.
     #[error("send the client's metadata as a JSON object (application/json)")]
     NotJson,
-    /// A callback cannot be.
+    /// A redirect URI is invalid.
     #[error("{0}")]
     RedirectUri(String),
-    /// Something else cannot be.
+    /// Other metadata is invalid.
     #[error("{0}")]
     Metadata(String),
-    /// There are as many as there may be.
+    /// The maximum number of registrations is reached, and none of them can be deleted.
     #[error(
         "{0} clients are registered here, the maximum, and each is in use or was registered in the last ten minutes; try again later, or ask an administrator to raise spec.clients.dynamicRegistration.maxClients"
     )]
@@ -80,13 +81,13 @@ pub enum RegistrationError {
     /// Too many registrations are in progress.
     #[error("too many clients register at this moment; try again shortly")]
     Busy,
-    /// Where they are kept cannot be reached.
+    /// The store of registrations cannot be reached.
     #[error(transparent)]
     Store(ClientError),
 }
 
 impl RegistrationError {
-    /// The error code.
+    /// The error code (RFC 7591 §3.2.2).
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
@@ -96,7 +97,7 @@ impl RegistrationError {
         }
     }
 
-    /// The status of the answer.
+    /// The HTTP status of the response.
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         match self {
@@ -107,20 +108,20 @@ impl RegistrationError {
     }
 }
 
-/// Where a registration comes from.
+/// The origin of a registration.
 #[derive(Clone, Copy, Debug)]
 pub struct Applicant<'a> {
-    /// The request, for the audit.
+    /// The request, for audit events.
     pub from: &'a RequestContext,
-    /// What counts as one address: its own, or of IPv6 its network.
+    /// The network of the client: an IPv4 address or an IPv6 /64.
     pub network: IpAddr,
 }
 
 impl AuthorizationServer {
     /// Registers the client that `body` describes, and deletes registrations if the maximum is reached.
     ///
-    /// Each server registers one client at a time, so the maximum, and the share of a network, can be exceeded by one per
-    /// server.
+    /// Each server registers one client at a time, so the maximum, and the share of a network, can be exceeded by one
+    /// per server.
     pub async fn register(
         &self,
         body: &[u8],
@@ -168,7 +169,7 @@ fn check(body: &[u8], policy: &DynamicRegistration, now: Timestamp) -> Result<Ne
     let redirect_uris = metadata.redirect_uris.unwrap_or_default();
     callbacks::check(&redirect_uris).map_err(RegistrationError::RedirectUri)?;
     let grants = metadata.grant_types.unwrap_or_default();
-    // What else a client can do it does elsewhere: the answer says what of it was registered (RFC 7591 §3.2.1).
+    // Other grant types are for other servers: the response lists the registered ones (RFC 7591 §3.2.1).
     let supported = |grant: &String| matches!(grant.as_str(), "authorization_code" | "refresh_token");
     if !grants.is_empty() && !grants.iter().any(supported) {
         return Err(wrong("grant_types must have authorization_code, the grant that can be registered here"));
@@ -177,14 +178,15 @@ fn check(body: &[u8], policy: &DynamicRegistration, now: Timestamp) -> Result<Ne
     if !responses.is_empty() && !responses.iter().any(|one| one == "code") {
         return Err(wrong("response_types must have code, the type that can be registered here"));
     }
-    // Asking for a secret, which is also what leaving it out means, is answered with `none`, as RFC 7591 §3.2.1 allows.
+    // A request for a secret, which is also the default, is answered with `none`, as RFC 7591 §3.2.1 allows.
     let method = metadata.token_endpoint_auth_method.as_deref();
     if !matches!(method, None | Some("none" | "client_secret_basic" | "client_secret_post")) {
         return Err(wrong("token_endpoint_auth_method must be none: clients that register themselves are public"));
     }
     let name = metadata.client_name.as_deref().map(|name| names::check(name, MAX_NAME)).transpose();
     let name = name.map_err(|why| RegistrationError::Metadata(format!("client_name {why}")))?.flatten();
-    // What it asks for is no limit: it will ask for more when a tool needs more, and the user decides each time.
+    // The requested scope is not a limit: the client will request more when a tool needs it, and the user decides each
+    // time.
     let scopes: BTreeSet<Scope> = policy.scopes.iter().copied().collect();
     let expires_at = now.checked_add(policy.lifetime.as_duration()).unwrap_or(Timestamp::MAX);
     Ok(NewRegistration { name, redirect_uris, scopes, expires_at, source: None })

@@ -1,9 +1,9 @@
 //! Selects the registrations to delete when a client registers and the maximum is reached.
 //!
-//! Clients keep their id and do not register again, so a registration is deleted only when the maximum is reached, and never
-//! if a user has approved the client. A registration younger than [`UNDERWAY`] may belong to a user who is signing in. It is
-//! deleted only if its network has used up its share and has several. So a few networks that register the maximum at once do
-//! not lock other networks out.
+//! Clients keep their id and do not register again, so a registration is deleted only when the maximum is reached, and
+//! never if a user has approved the client. A registration younger than [`UNDERWAY`] may belong to a user who is
+//! signing in. It is deleted only if its network has used up its share and has several. So a few networks that register
+//! the maximum at once do not lock other networks out.
 
 use crate::client::Held;
 use jiff::{SignedDuration, Timestamp};
@@ -41,8 +41,8 @@ fn is_from(held: &Held, hashes: &[String]) -> bool {
     held.source.as_ref().is_some_and(|source| hashes.contains(source))
 }
 
-/// The registrations to delete for one more from the network with the hashes `from`. `approved` has the clients with an active
-/// grant.
+/// The registrations to delete for one more from the network with the hashes `from`. `approved` has the clients with an
+/// active grant.
 pub(super) fn make(
     held: &[Held],
     approved: &HashSet<String>,

@@ -1,4 +1,5 @@
-//! What an external issuer's tokens must say, whatever signs them; and what happens while the issuer is down.
+//! The required claims of an external issuer's tokens, whatever key signs them, and the behaviour while the issuer is
+//! down.
 
 use crate::external::*;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
@@ -24,7 +25,7 @@ fn key(seed: u64) -> SigningKey {
     SigningKey::generate(at(0), &mut StdRng::seed_from_u64(seed)).unwrap()
 }
 
-/// An issuer in memory, which can be down, and counts how often it is asked.
+/// An issuer in memory that can be down, and counts its requests.
 #[derive(Clone, Debug, Default)]
 struct Issuer(Arc<Mutex<(Option<Vec<Value>>, usize)>>);
 
@@ -188,7 +189,7 @@ async fn known_keys_go_on_while_the_issuer_is_down_and_unknown_ones_are_asked_fo
     assert_eq!(verify(&by_old, 5041).await, Err(JwtError::Key), "withdrawn");
 }
 
-/// Metadata and keys that have all that is needed, in arrays instead of objects.
+/// Metadata and keys with all required values, but in arrays instead of objects.
 #[tokio::test]
 async fn an_issuers_documents_have_names_not_positions() {
     use axum::{Router, routing::get};
@@ -213,7 +214,7 @@ async fn an_issuers_documents_have_names_not_positions() {
 }
 
 proptest! {
-    /// Even with the issuer's own signature.
+    /// Holds even for a token with the issuer's own signature.
     #[test]
     fn whatever_an_issuer_elsewhere_signs_must_be_for_us_and_now(claims in portcullis_testing::strategies::changed(claims(), &[
         "iss", "aud", "sub", "azp", "client_id", "scope", "scp", "exp", "iat", "nbf", "typ", "preferred_username",

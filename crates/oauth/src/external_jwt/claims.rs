@@ -10,14 +10,14 @@ use serde_json::{Map, Value};
 #[serde(transparent)]
 pub struct Claims(Map<String, Value>);
 
-/// What the claims of a token must be.
+/// The requirements on the claims of a token.
 #[derive(Clone, Copy, Debug)]
 pub struct Policy<'a> {
-    /// The exact `iss`.
+    /// The required value of `iss`.
     pub issuer: &'a str,
-    /// One of the values of `aud`.
+    /// The required value of `aud`, or one of its values.
     pub audience: &'a str,
-    /// Whether a slash at the end of an audience is ignored. Issuers of access tokens differ about it.
+    /// Whether a trailing slash of an audience is ignored. Issuers of access tokens differ about it.
     pub ignores_trailing_slash: bool,
     /// How long a token is accepted after `exp`, in seconds.
     pub expiry_leeway: i64,
@@ -51,7 +51,7 @@ impl Claims {
         }
     }
 
-    /// The values of `aud`: a list, or one alone.
+    /// The values of `aud`: a list, or a single value.
     #[must_use]
     pub fn audiences(&self) -> &[Value] {
         match self.0.get("aud") {
@@ -61,19 +61,19 @@ impl Claims {
         }
     }
 
-    /// Any claim.
+    /// A claim of any type.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.0.get(name)
     }
 
-    /// A claim that is a text, and not blank.
+    /// A claim that is a string and not blank.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<&str> {
         self.0.get(name)?.as_str().filter(|text| !text.trim().is_empty())
     }
 
-    /// A claim that is a point in time, in whole seconds. Fractions are allowed (RFC 7519 §2).
+    /// A claim that is a point in time, in seconds since 1970. Fractions are allowed (RFC 7519 §2), and truncated.
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "a cast saturates, and no time is that far away")]
     pub fn seconds(&self, name: &str) -> Option<i64> {
@@ -87,7 +87,7 @@ impl Claims {
         Timestamp::from_second(self.seconds(name)?).ok()
     }
 
-    /// Adds claims; those that are here already stay as they are.
+    /// Adds claims. Existing claims are kept.
     pub fn complete(&mut self, more: Self) {
         for (claim, value) in more.0 {
             self.0.entry(claim).or_insert(value);

@@ -13,13 +13,13 @@ const FRESH: SignedDuration = SignedDuration::from_mins(5);
 
 const FORMAT: Format = Format { max_length: 16 << 10, algorithms: &ALGORITHMS };
 
-/// From where keys are fetched.
+/// The source of an issuer's keys.
 #[async_trait]
 pub trait KeySource: Debug + Send + Sync {
-    /// The issuer, for the log.
+    /// The name of the issuer, for the log.
     fn name(&self) -> String;
 
-    /// Asks the issuer. The error is for the log.
+    /// Fetches the keys from the issuer. The error is for the log.
     async fn fetch(&self) -> Result<Published, Box<dyn Error + Send + Sync>>;
 }
 
@@ -30,7 +30,7 @@ pub struct IssuerKeys {
     cache: KeyCache<Failure>,
 }
 
-/// The report of an error.
+/// The text of an error and its sources.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 struct Failure(String);
@@ -41,17 +41,17 @@ impl FetchFailure for Failure {
     }
 }
 
-/// What a verified token says.
+/// The content of a verified token.
 #[derive(Clone, Debug)]
 pub struct Verified {
-    /// The header's `typ`, in lower case and without `application/`; `jwt` where there is none (RFC 7519 §5.1).
+    /// The header's `typ`, in lower case and without `application/`; `jwt` if it is absent (RFC 7519 §5.1).
     pub typ: String,
     /// The claims.
     pub claims: Claims,
 }
 
 impl IssuerKeys {
-    /// The keys of the issuer behind `source`. Fetches nothing yet.
+    /// The keys of the issuer behind `source`. Sends no request.
     #[must_use]
     pub fn new(source: impl KeySource + 'static) -> Self {
         Self { cache: KeyCache::new(source.name(), FRESH), source: Box::new(source) }

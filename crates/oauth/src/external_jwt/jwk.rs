@@ -1,5 +1,5 @@
-//! JSON Web Keys (RFC 7517) as verifiers: each for exactly the algorithms that its kind is good for, so that no header can
-//! choose another (RFC 8725 §3.1).
+//! JSON Web Keys (RFC 7517) as verifiers, each for exactly the algorithms of its type, so that a header cannot select
+//! another one (RFC 8725 §3.1).
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{
@@ -9,9 +9,9 @@ use jsonwebtoken::{
 use serde_json::Value;
 use std::{ops::RangeInclusive, sync::Arc};
 
-/// The fewest bits of an RSA modulus (RFC 7518 §3.3), and the most that are still verified fast.
+/// The size of an RSA modulus, in bits: the minimum of RFC 7518 §3.3, and the maximum that is still verified fast.
 const RSA_MODULUS: RangeInclusive<usize> = 2048..=4096;
-/// The bits of an RSA exponent; nearly all in use have 17.
+/// The size of an RSA exponent, in bits; nearly all in use have 17.
 const RSA_EXPONENT: RangeInclusive<usize> = 2..=32;
 
 /// The algorithms of RSA keys.
@@ -25,22 +25,22 @@ pub struct KeySet(Vec<VerifyingKey>);
 /// A public key.
 #[derive(Clone, Debug)]
 pub struct VerifyingKey {
-    /// Its `kid`.
+    /// The key id (`kid`).
     pub id: Option<String>,
     algorithms: Vec<Algorithm>,
-    /// Verifies signatures.
+    /// The key that verifies signatures.
     pub verifier: Arc<DecodingKey>,
 }
 
 impl KeySet {
-    /// Reads keys. Those that cannot be understood, are for something else, or are too weak, are ignored (RFC 7517 §5).
+    /// Reads keys. Unknown, unsuitable and weak keys are ignored (RFC 7517 §5).
     #[must_use]
     pub fn read(keys: impl IntoIterator<Item = Value>) -> Self {
         Self(keys.into_iter().filter_map(VerifyingKey::read).collect())
     }
 
-    /// The key that a token with this header is signed with. A token without a `kid` is accepted where only one key can be
-    /// meant.
+    /// The key that signed a token with this header. A token without a `kid` is accepted only if exactly one key is
+    /// possible.
     #[must_use]
     pub fn find(&self, header: &Header) -> Option<&VerifyingKey> {
         let mut candidates = self.candidates(header);
@@ -48,7 +48,7 @@ impl KeySet {
         if header.kid.is_some() { first } else { first.filter(|_| candidates.next().is_none()) }
     }
 
-    /// The keys that a token with this header may be signed with: those with its `kid`, or all if it has none.
+    /// The keys that may have signed a token with this header: those with its `kid`, or all if it has none.
     pub fn candidates(&self, header: &Header) -> impl Iterator<Item = &VerifyingKey> {
         let suitable = self.0.iter().filter(|key| key.algorithms.contains(&header.alg));
         suitable.filter(|key| header.kid.is_none() || key.id == header.kid)
@@ -70,7 +70,7 @@ impl VerifyingKey {
     }
 }
 
-/// What a key is good for; `None` where it is malformed, too weak, or of another kind.
+/// The algorithms of a key; `None` if the key is malformed, too weak, or of another type.
 fn algorithms(key: &AlgorithmParameters) -> Option<Vec<Algorithm>> {
     match key {
         AlgorithmParameters::RSA(key) => {
@@ -97,7 +97,7 @@ fn decoded(number: &str) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(number).ok()
 }
 
-/// The length of a number, without leading zeros.
+/// The length of a number in bits, without leading zeros.
 fn bits(number: &str) -> Option<usize> {
     let bytes = decoded(number)?;
     let zeros = bytes.iter().take_while(|byte| **byte == 0).count();

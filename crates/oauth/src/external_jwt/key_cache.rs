@@ -1,9 +1,9 @@
-//! The cached keys of one issuer: fetched when first needed, kept, and fetched again when they are old or a token names a
-//! key that is not among them, since issuers rotate (OpenID Connect Core §10.1.1).
+//! The cached keys of one issuer: fetched when first needed, and fetched again when they are old or a token names an
+//! unknown key, since issuers rotate keys (OpenID Connect Core §10.1.1).
 //!
-//! One caller fetches; callers with a known key do not wait for it. While the issuer cannot be reached, the known keys stay
-//! in use. A fetch that fails, or that does not bring the wanted key, pauses all fetches, so that tokens with made-up keys
-//! cannot be used to flood the issuer, and no caller waits for the same failure twice.
+//! One caller fetches; callers with a known key do not wait for it. While the issuer cannot be reached, the known keys
+//! stay in use. A fetch that fails, or that does not return the wanted key, pauses all fetches, so that tokens with
+//! made-up keys cannot be used to flood the issuer, and no caller waits for the same failure twice.
 
 use crate::external_jwt::{KeySet, VerifyingKey};
 use jiff::{SignedDuration, Timestamp};
@@ -16,19 +16,19 @@ use std::{
 };
 use tokio::{sync::Mutex, time::timeout};
 
-/// How long no other fetch follows one that failed or did not bring the wanted key.
+/// How long no other fetch follows one that failed or did not return the wanted key.
 const PAUSE: SignedDuration = SignedDuration::from_secs(10);
 /// How long a caller with a known but old key waits for newer keys.
 const REFRESH_TIMEOUT: Duration = Duration::from_secs(2);
-/// The most keys that are kept of one issuer.
+/// The maximum number of keys of one issuer.
 const MAX_KEYS: usize = 1024;
 
-/// What an issuer publishes.
+/// The issuer and the keys that it publishes.
 #[derive(Clone, Debug)]
 pub struct Published {
-    /// The issuer's name for itself.
+    /// The `iss` of its tokens.
     pub issuer: String,
-    /// Its JSON Web Keys, unchanged.
+    /// The JSON Web Keys, unchanged.
     pub keys: Vec<Value>,
 }
 
@@ -41,10 +41,10 @@ pub trait FetchFailure: Clone + Display {
 /// Why there is no key for a token.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoKey<E> {
-    /// The issuer does not publish it.
+    /// The issuer does not publish the key.
     #[error("the issuer publishes no such key")]
     Unknown,
-    /// The issuer cannot be asked.
+    /// The issuer cannot be reached.
     #[error("the issuer's keys cannot be fetched: {0}")]
     Unavailable(E),
 }
@@ -52,13 +52,13 @@ pub enum NoKey<E> {
 /// The keys of one issuer.
 #[derive(Debug)]
 pub struct KeyCache<E> {
-    /// For the log.
+    /// The issuer's name in the log.
     name: String,
-    /// How long keys are used without another fetch. A key that the issuer withdraws verifies nothing after this, unless
-    /// the issuer cannot be reached.
+    /// How long keys are used without another fetch. A key that the issuer withdraws verifies nothing after this,
+    /// unless the issuer cannot be reached.
     fresh: SignedDuration,
     state: RwLock<State<E>>,
-    /// Held by the one caller that fetches. The state is not locked meanwhile.
+    /// Held by the caller that fetches. The state is not locked during a fetch.
     fetching: Mutex<()>,
 }
 
@@ -67,10 +67,10 @@ struct State<E> {
     issuer: Arc<str>,
     keys: KeySet,
     fetched_at: Option<Timestamp>,
-    /// When a fetch failed or did not bring the wanted key.
+    /// When the last fetch ended, if it failed or did not return the wanted key.
     in_vain_at: Option<Timestamp>,
     failure: Option<E>,
-    /// How many fetches have ended.
+    /// The number of completed fetches.
     fetches: u64,
 }
 
@@ -79,11 +79,11 @@ struct State<E> {
 pub struct IssuerKey {
     /// The key.
     pub key: Arc<DecodingKey>,
-    /// The issuer's name for itself.
+    /// The `iss` of its tokens.
     pub issuer: Arc<str>,
 }
 
-/// What the cache has for one header.
+/// The cached data for one header.
 struct Known<E> {
     key: Option<IssuerKey>,
     is_fresh: bool,
@@ -93,7 +93,7 @@ struct Known<E> {
 }
 
 impl<E: FetchFailure> KeyCache<E> {
-    /// An empty cache of the keys of the issuer that the log calls `name`.
+    /// An empty cache for the keys of an issuer, which the log calls `name`.
     #[must_use]
     pub fn new(name: String, fresh: SignedDuration) -> Self {
         let state = State {
@@ -107,7 +107,7 @@ impl<E: FetchFailure> KeyCache<E> {
         Self { name, fresh, state: RwLock::new(state), fetching: Mutex::default() }
     }
 
-    /// The key that a token with this header is signed with. `fetch` asks the issuer.
+    /// The key that signed a token with this header. `fetch` requests the keys from the issuer.
     pub async fn find(
         &self,
         header: &Header,
@@ -118,7 +118,7 @@ impl<E: FetchFailure> KeyCache<E> {
         match known.key {
             Some(key) if known.is_fresh || known.is_paused => return Ok(key),
             Some(_) => {
-                // One caller fetches; the others go on with what is known.
+                // One caller fetches; the others continue with the known key.
                 if let Ok(_fetching) = self.fetching.try_lock() {
                     let fetched = timeout(REFRESH_TIMEOUT, fetch()).await.unwrap_or_else(|_| Err(E::timeout()));
                     self.update(fetched, header, now);
@@ -127,7 +127,7 @@ impl<E: FetchFailure> KeyCache<E> {
             None => {
                 let _fetching = self.fetching.lock().await;
                 let current = self.lookup(header, now);
-                // Callers that waited use what the first one fetched, or its failure.
+                // Callers that waited use the result of the first one, or its failure.
                 let waited = current.fetches != known.fetches;
                 if current.key.is_none() && !current.is_paused && !waited {
                     self.update(fetch().await, header, now);

@@ -1,8 +1,8 @@
-//! JSON Web Tokens (RFC 7519, RFC 8725) and the keys that verify them: the one place that reads headers, selects keys,
-//! checks signatures, and checks the claims that every issuer's tokens have.
+//! JSON Web Tokens (RFC 7519, RFC 8725) and the keys that verify them. Only this module reads headers, selects keys,
+//! verifies signatures, and checks the claims that all issuers' tokens have.
 //!
-//! Each kind of token has its [`Format`] and, where another issuer signs it, its [`Policy`]. Rules that belong to one kind
-//! of token, such as the nonce of an ID token, stay with that kind.
+//! Each kind of token has its [`Format`] and, if another issuer signs it, its [`Policy`]. Rules for one kind of token,
+//! such as the nonce of an ID token, stay with that kind.
 
 mod claims;
 mod issuer;
@@ -28,13 +28,13 @@ pub const ALGORITHMS: [Algorithm; 5] =
 /// Why a token is refused. The messages are for the client that presents an access token or a service account's token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JwtError {
-    /// The token cannot be read.
+    /// The token cannot be parsed.
     #[error("the token is malformed")]
     Malformed,
-    /// An algorithm that the format does not allow, or none.
+    /// The format does not allow the algorithm, or there is none.
     #[error("the token must be signed with RS256, PS256, ES256, ES384 or EdDSA")]
     Algorithm,
-    /// Another kind of token than an access token.
+    /// The token is not an access token.
     #[error("the token is not an access token")]
     Type,
     /// The issuer does not publish the key.
@@ -43,13 +43,13 @@ pub enum JwtError {
     /// The signature does not match.
     #[error("the signature of the token is wrong")]
     Signature,
-    /// Another issuer.
+    /// The token was issued by another issuer.
     #[error("the token comes from another issuer")]
     Issuer,
-    /// Another audience.
+    /// The token is for another audience.
     #[error("the token is for another audience")]
     Audience,
-    /// `exp` is over.
+    /// The token has expired (`exp`).
     #[error("the token has expired; request a new one")]
     Expired,
     /// `iat` or `nbf` is in the future.
@@ -61,13 +61,13 @@ pub enum JwtError {
     /// A claim has a value that is not accepted.
     #[error("the token does not count: {0}")]
     Claim(&'static str),
-    /// The key is not known, and the issuer cannot be asked for it.
+    /// The key is unknown, and the issuer cannot be reached.
     #[error("the token cannot be verified at the moment, since its issuer cannot be reached; try again shortly")]
     Unavailable,
 }
 
 impl JwtError {
-    /// One word, for metrics.
+    /// The reason as one word, for metrics.
     #[must_use]
     pub const fn reason(self) -> &'static str {
         match self {

@@ -4,7 +4,7 @@ use crate::testing::{ADA, Answer, PROVIDER, Provider, Stage, ada, refused};
 const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
 
-/// Signs Ada in at the provider, and lets an agent in.
+/// Signs Ada in at the provider, and returns the tokens of a client.
 async fn signed_in(stage: &Stage, token: Option<&str>) -> Answer {
     let token = token.map(Provider::token);
     let mut rng = portcullis_core::rng::rng();
@@ -119,7 +119,7 @@ async fn without_a_token_a_grant_counts_for_max_grant_age() {
     }
 }
 
-/// As for grants from before accounts were kept, and where an account was deleted by hand.
+/// This is the state of grants from before accounts were stored, and of accounts that were deleted by hand.
 #[tokio::test]
 async fn without_an_account_a_grant_counts_for_max_grant_age() {
     let provider = Arc::new(Provider::that_allows());
@@ -163,7 +163,7 @@ async fn one_server_at_a_time_uses_the_token() {
     assert!(renewed.is_ok() && waited.is_ok(), "{renewed:?} {waited:?}");
     assert_eq!(provider.asked(), ["t"]);
 
-    // The wait is bounded, and the client may ask again.
+    // The wait is bounded, and the client may retry.
     one.pass(DAY);
     let (first, second) = (renewed.unwrap(), waited.unwrap());
     let never = one.renew(first.refresh());
@@ -176,7 +176,8 @@ async fn one_server_at_a_time_uses_the_token() {
     assert_eq!(provider.asked().len(), 2);
 }
 
-/// Else a client that hangs up would leave the old token in the account, and the provider takes the new one only.
+/// Otherwise, a client that disconnects would leave the old token in the account, while the provider accepts only the
+/// new one.
 #[tokio::test]
 async fn a_check_goes_on_when_its_client_is_gone() {
     let answers = tokio::sync::Semaphore::new(0);
@@ -249,12 +250,12 @@ async fn a_sealed_token_counts_for_its_user_its_provider_and_its_keys_only() {
     let long = Provider::token(&"x".repeat(MAX_TOKEN + 1));
     assert!(rechecks.seal(ADA, &long, &mut rng).is_none());
 
-    // The longest that is kept can be opened again.
+    // The longest token that is stored can be opened again.
     let longest = Provider::token(&"x".repeat(MAX_TOKEN));
     let sealed = rechecks.seal(ADA, &longest, &mut rng).unwrap();
     assert_eq!(rechecks.open(ADA, &sealed, stage.now()), Some(longest));
 
-    // Moved into the account of another user: it is as none.
+    // A token that was moved into the account of another user counts as absent.
     let moved = rechecks.seal("local:bob", &Provider::token("t"), &mut rng);
     stage.place.write_account(Account { token: moved, ..account(&stage) }).await.unwrap();
     stage.pass(6 * DAY);
@@ -278,7 +279,7 @@ async fn a_rotated_key_still_opens_and_each_check_seals_anew() {
     assert_eq!(provider.asked(), ["t", "t"]);
 }
 
-/// Two servers sign the same user in at once: one object, and both sessions are known.
+/// If two servers sign in the same user at the same time, one object is created, and both sessions are recorded.
 #[tokio::test]
 async fn concurrent_notes_lose_nothing() {
     let provider = Arc::new(Provider::that_allows());

@@ -55,9 +55,9 @@ fn redirect_uris_match_exactly_and_nothing_else_does() {
         (QUERY, WEB, false),
         (QUERY, "https://app.example.com/cb?tenant=2", false),
         (QUERY, "https://app.example.com/cb?tenant=1&x=2", false),
-        // Registered though plain http must not go beyond this machine: never.
+        // Plain http to another host than loopback is refused, even if it is registered.
         ("http://app.example.com/cb", "http://app.example.com/cb", false),
-        // An app's own scheme.
+        // A private-use scheme.
         (PRIVATE, PRIVATE, true),
         (PRIVATE, "com.example.app:/cb/", false),
         (PRIVATE, "com.example.app2:/cb", false),
@@ -71,7 +71,7 @@ fn redirect_uris_match_exactly_and_nothing_else_does() {
 fn a_loopback_callback_has_any_port_and_an_id_stands_for_one_segment() {
     const LOOPBACK: &str = "http://localhost/callback";
     hold(&[
-        // RFC 8252 §7.3: the port of a loopback callback is free, and nothing else of it.
+        // RFC 8252 §7.3: the port of a loopback callback is variable, and nothing else.
         (LOOPBACK, "http://localhost/callback", true),
         (LOOPBACK, "http://localhost:1/callback", true),
         (LOOPBACK, "http://localhost:65535/callback", true),
@@ -101,9 +101,9 @@ fn a_loopback_callback_has_any_port_and_an_id_stands_for_one_segment() {
         ("http://[::1]/cb", "http://[::1]5000/cb", false),
         ("http://[::1]/cb", "http://[::1:5000/cb", false),
         ("http://localhost/cb?a=1", "http://localhost:7/cb?a=1", true),
-        // An https callback's port is its own.
+        // The port of an https callback must match.
         ("https://localhost/cb", "https://localhost:8443/cb", false),
-        // One segment, of plain characters.
+        // One segment of unreserved characters.
         (CHATGPT, "https://chatgpt.com/connector/oauth/abc-123_~.x", true),
         (CHATGPT, "https://chatgpt.com/connector/oauth/", false),
         (CHATGPT, "https://chatgpt.com/connector/oauth/a/b", false),
@@ -201,7 +201,7 @@ proptest! {
         tail in "\\PC{0,12}|[a-z0-9:/?#@.%\\\\]{0,12}",
         at in 0usize..60,
     ) {
-        // The registered one with something put in somewhere.
+        // The registered URI with an insertion.
         let mut at = at.min(registered.len());
         while !registered.is_char_boundary(at) { at -= 1; }
         let presented = format!("{}{tail}{}", &registered[..at], &registered[at..]);
@@ -224,12 +224,12 @@ proptest! {
     fn a_browser_reads_a_good_uri_as_it_is_written(uri in "(https|http|app|com\\.x)://?[a-z0-9.:@\\[\\]-]{0,20}[a-zA-Z0-9/?%._~+&=;-]{0,20}") {
         if check(&uri).is_ok() && uri.starts_with("https://") {
             let parsed = url::Url::parse(&uri);
-            // The host that we would compare is the host to which a browser goes.
+            // The host that is compared is the host that a browser connects to.
             if let Ok(parsed) = parsed {
                 let rest = uri.strip_prefix("https://").unwrap();
                 let host = rest.split(['/', '?', ':']).next().unwrap();
                 if let Some(url::Host::Domain(domain)) = parsed.host() {
-                    // Hosts have no case, and are compared with theirs: that only ever refuses more.
+                    // Hosts are case-insensitive, but the comparison is case-sensitive: it can only refuse more.
                     prop_assert!(domain.eq_ignore_ascii_case(host), "{} and {}", domain, host);
                 }
             }

@@ -82,14 +82,14 @@ fn nobody_ends_a_grant_with_a_token_that_was_not_made_here() {
     for forged in line(&theirs, 5) {
         assert!(ours.read(forged.as_str()).is_none());
     }
-    // Another grant's token, genuine, held against this one.
+    // A genuine token of another grant.
     let other = Grant { name: "g-ffffffffffffffffffffffff".to_owned(), ..newest.clone() };
     assert_eq!(decide(&ours, line_of_ours[0].as_str(), &other, 100), Decision::Invalid(Invalid::Unknown));
-    // A genuine one of this generation that is not the one that was given out.
+    // A genuine token of this generation that was not issued.
     let twin = ours.first(NAME, ADA, &mut StdRng::seed_from_u64(2)).unwrap();
     let first = grant(&line_of_ours[0], 100);
     assert_eq!(decide(&ours, twin.as_str(), &first, 100), Decision::Invalid(Invalid::Unknown));
-    // And one from before, of another line: it was given out once, so somebody has a copy.
+    // An older token of another chain: it was issued once, so there is a copy.
     let fork = line(&ours, 2).swap_remove(1);
     assert_eq!(decide(&ours, twin.as_str(), &grant(&fork, 100), 100), Decision::Replayed);
 }
@@ -120,7 +120,7 @@ fn tokens_outlive_the_rotation_of_keys() {
 fn a_chosen_hash_issues_nothing() {
     let (ours, theirs) = (tokens(&[1]), tokens(&[2]));
     let forged = line(&theirs, 1).remove(0);
-    // The grant holds the hash of exactly this token, and the key that made the token is not ours.
+    // The grant contains the hash of exactly this token, but another key made its MAC.
     assert!(ours.read(forged.as_str()).is_none());
     assert!(matches!(decide(&theirs, forged.as_str(), &grant(&forged, 0), 1), Decision::Rotate(_)), "with its own key");
 }
@@ -136,7 +136,7 @@ fn a_token_is_for_its_client_and_its_user() {
     for forged in [of_another, Grant { client_id: "other".to_owned(), ..own.clone() }] {
         assert_eq!(decide(&tokens, token.as_str(), &forged, 1), Decision::Invalid(Invalid::Unknown));
     }
-    // Of a server that did not bind them.
+    // A token of a server that did not bind tokens.
     let message = format!("{OLD_PREFIX}.{NAME}.0.{}", URL_SAFE_NO_PAD.encode([7; 32]));
     let mac = URL_SAFE_NO_PAD.encode(hmac(&tokens.keys[1].mac, &[message.as_bytes()]));
     let old = RefreshToken { text: format!("{message}.{mac}"), generation: 0 };
@@ -179,7 +179,7 @@ fn only_the_one_spelling_is_read() {
     ] {
         assert!(tokens.read(&broken).is_none(), "{broken}");
     }
-    // Generations cannot run over.
+    // The generation cannot overflow.
     let last = tokens.keys[0].token(NAME, ADA, i64::MAX, &Secret::default());
     assert_eq!(decide(&tokens, last.as_str(), &grant(&last, 0), 1), Decision::Invalid(Invalid::Unknown));
 }
@@ -202,8 +202,8 @@ proptest! {
         }
     }
 
-    /// Whatever two holders of one line do, in whatever order: as soon as both have used a token, the grant is over or
-    /// both hold the very same token.
+    /// Whatever two holders of the same tokens do, in whatever order: as soon as both have used a token, the grant has
+    /// ended or both hold the same token.
     #[test]
     fn a_thief_is_found_out(stored in 0usize..6, presented in 0usize..8, age in 0i64..240) {
         let tokens = tokens(&[1]);

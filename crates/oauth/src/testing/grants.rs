@@ -2,7 +2,7 @@
 
 use super::Memory;
 use crate::{
-    grant::{Grant, Grants, GrantsError, Known},
+    grant::{Grant, GrantLookup, Grants, GrantsError},
     single_use::{Mark, SingleUse},
 };
 use async_trait::async_trait;
@@ -16,11 +16,11 @@ use std::{
     },
 };
 
-/// The grants as a server sees them whose watch may lag behind, or whose place may not answer.
+/// The grants as a server sees them whose watch may lag, or whose store may be unreachable.
 #[derive(Debug)]
 pub(crate) struct Seen {
     pub(super) place: Arc<Memory>,
-    /// It has heard of nothing.
+    /// The watch has delivered no events.
     pub lags: AtomicBool,
     pub unreachable: AtomicBool,
     pub reads: AtomicUsize,
@@ -28,8 +28,8 @@ pub(crate) struct Seen {
 
 #[async_trait]
 impl Grants for Seen {
-    fn find(&self, name: &str) -> Known {
-        if self.lags.load(Ordering::SeqCst) { Known::Unknown } else { self.place.find(name) }
+    fn find(&self, name: &str) -> GrantLookup {
+        if self.lags.load(Ordering::SeqCst) { GrantLookup::Unknown } else { self.place.find(name) }
     }
 
     fn of_user(&self, user_id: &str) -> Vec<Arc<Grant>> {
@@ -42,7 +42,7 @@ impl Grants for Seen {
 
     async fn read(&self, name: &str) -> Result<Option<Arc<Grant>>, GrantsError> {
         self.reads.fetch_add(1, Ordering::SeqCst);
-        // So that others come while it is under way.
+        // Lets other tasks run while the read is in progress.
         tokio::task::yield_now().await;
         self.reachable()?;
         self.place.read(name).await

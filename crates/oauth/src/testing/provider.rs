@@ -1,4 +1,4 @@
-//! An identity provider that answers what a test says, and notes what it was asked with.
+//! An identity provider that returns the configured verdict, and records the tokens of its requests.
 
 use crate::{ProviderToken, RecheckPolicy, Rechecked, Verdict};
 use jiff::SignedDuration;
@@ -14,11 +14,11 @@ pub(super) const POLICY: RecheckPolicy =
 #[derive(Debug)]
 pub(crate) struct Provider {
     pub verdict: Mutex<Verdict>,
-    /// Whether each answer brings a new token, as `TOKEN`, `TOKEN+`, `TOKEN++`.
+    /// Whether each answer contains a new token, as `TOKEN`, `TOKEN+`, `TOKEN++`.
     pub rotates: bool,
-    /// The tokens that it was asked with.
+    /// The tokens of the requests.
     pub asked: Mutex<Vec<String>>,
-    /// How many answers it gives before it is slow.
+    /// The number of answers before the provider stalls.
     pub answers: Semaphore,
 }
 

@@ -1,4 +1,4 @@
-//! Requests to the authorization server, and what redirects and errors answer.
+//! Requests to the authorization server, and the content of redirects and errors.
 
 use super::{LOOPBACK, SECRET, VERIFIER, WEB};
 use crate::OAuthError;
@@ -33,7 +33,7 @@ fn redirect_uri(client_id: &str) -> &'static str {
     if matches!(client_id, "app" | "brief") { LOOPBACK } else { WEB }
 }
 
-/// A good request to `/authorize`, with some parameters replaced, added, or, where empty, left out.
+/// A valid request to `/authorize`, with some parameters replaced, added or, if empty, removed.
 pub(crate) fn query(client_id: &str, changes: &[(&str, &str)]) -> String {
     let challenge = challenge();
     let usual = [
@@ -63,7 +63,7 @@ pub(crate) fn renewal<'a>(client_id: &'a str, refresh_token: &'a str) -> [(&'a s
     [("grant_type", "refresh_token"), ("client_id", client_id), ("refresh_token", refresh_token)]
 }
 
-/// The parameters of a redirect, each once.
+/// The parameters of a redirect. Each must occur once.
 pub(crate) fn answer(location: &str) -> BTreeMap<String, String> {
     let url = Url::parse(location).unwrap();
     let pairs: Vec<_> = url.query_pairs().into_owned().collect();
@@ -72,14 +72,14 @@ pub(crate) fn answer(location: &str) -> BTreeMap<String, String> {
     map
 }
 
-/// That a request was refused with this code, and that the message tells no credential.
+/// Asserts that a request was refused with this code, and that the message contains no credential.
 pub(crate) fn refused<T: std::fmt::Debug>(result: Result<T, OAuthError>, code: &str, name: &str) {
     let error = result.expect_err(name);
     assert_eq!(error.code(), code, "{name}: {error}");
     assert!(!error.to_string().contains(SECRET) && !error.to_string().contains(VERIFIER), "{name}");
 }
 
-/// With some parameters replaced or, where empty, left out.
+/// A form with some parameters replaced or, if empty, removed.
 pub(crate) fn changed<'a>(form: &[(&'a str, &'a str)], changes: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
     let kept = form.iter().filter(|(name, _)| !changes.iter().any(|(changed, _)| changed == name));
     kept.chain(changes).copied().collect()

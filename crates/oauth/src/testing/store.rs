@@ -3,7 +3,7 @@
 use crate::{
     accounts::{Account, Accounts},
     client::{Client, ClientError, Held, NewRegistration, Origin, Registrations},
-    grant::{Grant, Grants, GrantsError, Known},
+    grant::{Grant, GrantLookup, Grants, GrantsError},
     single_use::{Mark, SingleUse},
     user_rules::{Ended, UserRules},
 };
@@ -21,7 +21,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
-/// What the servers of one endpoint share.
+/// The state that the servers of one endpoint share.
 pub(crate) struct Memory {
     clock: Arc<dyn Clock>,
     kept: Mutex<Kept>,
@@ -67,8 +67,8 @@ impl fmt::Debug for Memory {
 
 #[async_trait]
 impl Grants for Memory {
-    fn find(&self, name: &str) -> Known {
-        self.kept().grants.get(name).map_or(Known::Unknown, |grant| Known::Here(Arc::clone(grant)))
+    fn find(&self, name: &str) -> GrantLookup {
+        self.kept().grants.get(name).map_or(GrantLookup::Unknown, |grant| GrantLookup::Present(Arc::clone(grant)))
     }
 
     fn of_user(&self, user_id: &str) -> Vec<Arc<Grant>> {

@@ -1,4 +1,4 @@
-//! What the audit says of a whole story, and that it holds no credential.
+//! The audit events of a complete scenario, which must not contain a credential.
 
 use crate::testing::{ALLOWED, MACHINE, SECRET, Stage, VERIFIER};
 use portcullis_testing::log::Log;
@@ -8,8 +8,8 @@ async fn the_audit_tells_what_happened_and_no_credential() {
     let log = Log::default();
     let guard = tracing::subscriber::set_default(log.subscriber());
 
-    // Other tests run beside this one without a subscriber, and whoever comes first to a line decides whether it is of
-    // interest. So the story is told once, the decision taken anew, and then told for the record.
+    // Other tests run at the same time without a subscriber, and the first one to reach a callsite decides whether it
+    // is enabled. So the scenario runs once, the decisions are reset, and the scenario runs again for the record.
     story().await;
     tracing::callsite::rebuild_interest_cache();
     log.clear();
@@ -51,7 +51,7 @@ async fn the_audit_tells_what_happened_and_no_credential() {
     }
 }
 
-/// Codes and tokens are redeemed, renewed, stolen, revoked and guessed. Returns every credential of it.
+/// Redeems, renews, steals, revokes and guesses codes and tokens. Returns every credential of the scenario.
 async fn story() -> Vec<String> {
     let stage = Stage::new();
     let code = stage.code("app", &ALLOWED).await;

@@ -1,5 +1,6 @@
-//! `POST /token`: the token endpoint (RFC 6749 §3.2) with the grants `authorization_code`, `refresh_token` and
-//! `client_credentials` (§4.1, §6, §4.4) and the `resource` parameter (RFC 8707). A file for each grant of a user's.
+//! `POST /token`: the token endpoint (RFC 6749 §3.2) with the grant types `authorization_code`, `refresh_token` and
+//! `client_credentials` (§4.1, §6, §4.4) and the `resource` parameter (RFC 8707). The grant types for users have files
+//! of their own.
 
 mod redeem;
 mod renew;
@@ -37,16 +38,16 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-/// How large a request to an endpoint of this server may be.
+/// The maximum size of a request to an endpoint of this server, in bytes.
 pub const MAX_BODY: usize = 64 << 10;
 
-/// The parameters that count here; others are ignored (RFC 6749 §3.2).
+/// The parameters that are read; others are ignored (RFC 6749 §3.2).
 const NAMES: [&str; 7] = ["grant_type", "scope", "code", "code_verifier", "redirect_uri", "refresh_token", "assertion"];
 
 /// The grant types of clients that authenticate.
 const GRANT_TYPES: [&str; 3] = ["authorization_code", "refresh_token", "client_credentials"];
 
-/// A successful answer (RFC 6749 §5.1).
+/// A successful response (RFC 6749 §5.1).
 #[derive(Serialize)]
 pub struct TokenResponse {
     access_token: String,
@@ -63,7 +64,7 @@ impl fmt::Debug for TokenResponse {
     }
 }
 
-/// One request to the token endpoint, with its client known.
+/// A request to the token endpoint from an authenticated client.
 struct TokenRequest<'a> {
     client: &'a Client,
     parameters: &'a Parameters<'a>,
@@ -73,7 +74,7 @@ struct TokenRequest<'a> {
     audited: AtomicBool,
 }
 
-/// When, for which grant, and for whom a token is made, as the audit has it.
+/// The grant type, the origin and the time of a token request, for the issued token and its audit event.
 #[derive(Clone, Copy)]
 struct Issue<'a> {
     grant_type: Option<&'a str>,
@@ -97,19 +98,19 @@ impl TokenRequest<'_> {
         self.parameters.get(name).ok_or(OAuthError::Missing(name))
     }
 
-    /// An event more specific than `token.refused` was emitted.
+    /// Records that an event more specific than `token.refused` was emitted.
     fn mark_audited(&self) {
         self.audited.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the client may use this grant.
+    /// Checks that the client may use this grant type.
     fn may_use(&self, grant: Grant) -> Result<(), OAuthError> {
         if self.client.verifier.grants.contains(&grant) { Ok(()) } else { Err(OAuthError::UnauthorizedClient(grant)) }
     }
 }
 
 impl AuthorizationServer {
-    /// Answers one request to the token endpoint. `from` is for the audit.
+    /// Handles one request to the token endpoint. `from` is for audit events.
     pub async fn token(
         &self,
         headers: &HeaderMap,
@@ -123,7 +124,7 @@ impl AuthorizationServer {
         if grant_type == GRANT_TYPE {
             return self.exchange(&parameters, from, now, rng).await;
         }
-        // Who makes the request is settled first, whatever it is for.
+        // The client is authenticated first, whatever the request is.
         let client = self.authenticate(headers, &parameters, from, now).await?;
         let request =
             TokenRequest { client: &client, parameters: &parameters, from, now, audited: AtomicBool::new(false) };
@@ -168,7 +169,7 @@ impl AuthorizationServer {
         self.issue(request.into(), &Subject::client(&client.client_id, &scopes), None, rng)
     }
 
-    /// An access token for a user's grant, and a refresh token where there is one.
+    /// Issues an access token for a user's grant, with a refresh token if there is one.
     fn issue_for(
         &self,
         request: &TokenRequest<'_>,
@@ -220,7 +221,7 @@ impl IntoResponse for TokenResponse {
     }
 }
 
-/// The parameters of a form: these, and those that say who the client is.
+/// The parameters of a form: `names`, and those for client authentication.
 pub(super) fn form<'a>(
     headers: &HeaderMap,
     body: &'a [u8],

@@ -1,27 +1,27 @@
-//! The grant `authorization_code` (RFC 6749 §4.1.3, RFC 7636 §4.6): a code becomes a grant, once.
+//! The grant type `authorization_code` (RFC 6749 §4.1.3, RFC 7636 §4.6): exchanges a code for a grant, once.
 
 use crate::token::{AuthorizationServer, OAuthError, TokenRequest, TokenResponse};
 use crate::{
     code::Code,
-    grant::{self, GrantsError, Known},
+    grant::{self, GrantLookup, GrantsError},
     pkce,
     refresh::Owner,
-    users::Standing,
+    users::UserStatus,
 };
 use portcullis_core::{client::Grant, grant::RevocationReason, report::chain};
 use portcullis_telemetry::audit::Event;
 use rand::CryptoRng;
 use std::sync::Arc;
 
-/// Maximum number of active grants per user and client. A client has one per machine, and one more per start if it does not
-/// store its tokens. Another grant revokes the oldest.
+/// Maximum number of active grants per user and client. A client has one per machine, and one more per start if it does
+/// not store its tokens. Another grant revokes the oldest.
 pub(super) const MAX_GRANTS: usize = 20;
 
-/// Maximum number of revocations per redemption. Concurrent servers, and grants from before the limit, can leave more surplus
-/// grants; later redemptions revoke those.
+/// Maximum number of revocations per redemption. Concurrent servers, and grants from before the limit, can leave more
+/// surplus grants; later redemptions revoke those.
 const MAX_ENDED: usize = 10;
 
-/// For whatever is wrong with a code itself: who presents one need not know more.
+/// The message for every error of a code itself: the client need not know more.
 const INVALID: &str =
     "the authorization code is unknown, has expired or was redeemed before; let the user approve again";
 
@@ -34,7 +34,8 @@ impl AuthorizationServer {
         request.may_use(Grant::AuthorizationCode)?;
         let code = Code::open(request.required("code")?, &self.sealer, request.now)
             .map_err(|_| OAuthError::InvalidGrant(INVALID))?;
-        // Before the code is used up: who cannot prove that it is theirs does not end it either.
+        // Checked before the code is used up: a client that cannot prove that the code is its own does not invalidate
+        // the code.
         if let Err(why) = self.check_code(request, &code) {
             request.mark_audited();
             Event::CodeRefused {
@@ -51,12 +52,12 @@ impl AuthorizationServer {
         self.issue_for(request, &grant, &grant.scopes, refresh, rng)
     }
 
-    /// What RFC 6749 §4.1.3 has a server check, and the proof of RFC 7636.
+    /// The checks of RFC 6749 §4.1.3, and the proof of RFC 7636.
     fn check_code(&self, request: &TokenRequest<'_>, code: &Code) -> Result<(), OAuthError> {
         if code.consent.client_id != request.client_id() {
             return Err(OAuthError::InvalidGrant("the authorization code was made for another client"));
         }
-        // OAuth 2.1 no longer has clients send it, since PKCE does more; where it is sent, it counts.
+        // Clients of OAuth 2.1 do not send it, since PKCE protects more; if it is sent, it must match.
         if request.parameters.get("redirect_uri").is_some_and(|uri| uri != code.consent.redirect_uri) {
             return Err(OAuthError::InvalidGrant("the redirect_uri is not the one of the authorization request"));
         }
@@ -66,12 +67,12 @@ impl AuthorizationServer {
         if code.consent.resource != self.resource {
             return Err(OAuthError::InvalidTarget(self.resource.clone()));
         }
-        match self.users.standing(&code.consent.user.id, code.consent.evidence.as_ref()) {
-            // A code is a minute old at most: what its evidence lacks is checked at the first refresh.
-            Standing::Valid | Standing::Unproven => {}
-            Standing::Unavailable => return Err(OAuthError::LoginUnavailable),
-            Standing::Gone => return Err(OAuthError::UserGone),
-            Standing::Ended(reason) => return Err(OAuthError::UserEnded(reason)),
+        match self.users.status_of(&code.consent.user.id, code.consent.evidence.as_ref()) {
+            // A code is at most a minute old: what its evidence lacks is checked at the first refresh.
+            UserStatus::Valid | UserStatus::Unproven => {}
+            UserStatus::Unavailable => return Err(OAuthError::LoginUnavailable),
+            UserStatus::Missing => return Err(OAuthError::UserGone),
+            UserStatus::Ended(reason) => return Err(OAuthError::UserEnded(reason)),
         }
         if let Some(ended) = self.ended(&code.consent.user.id, code.consent.signed_in_at) {
             return Err(OAuthError::AccessEnded(ended));
@@ -79,7 +80,7 @@ impl AuthorizationServer {
         Ok(())
     }
 
-    /// Makes the grant. That there can be one of its name only is what makes the code single-use.
+    /// Creates the grant. The uniqueness of its name makes the code single-use.
     async fn consented(
         &self,
         request: &TokenRequest<'_>,
@@ -88,9 +89,9 @@ impl AuthorizationServer {
     ) -> Result<(Arc<grant::Grant>, Option<super::RefreshToken>), OAuthError> {
         let name = code.grant_name();
         match self.grants.find(&name) {
-            Known::Here(_) => return Err(self.replayed(request, code).await),
-            Known::Gone => return Err(OAuthError::InvalidGrant(INVALID)),
-            Known::Unknown => {}
+            GrantLookup::Present(_) => return Err(self.replayed(request, code).await),
+            GrantLookup::Deleted => return Err(OAuthError::InvalidGrant(INVALID)),
+            GrantLookup::Unknown => {}
         }
         let client = &request.client.verifier;
         let scopes = &code.consent.scopes & &client.scopes;
@@ -136,7 +137,8 @@ impl AuthorizationServer {
         }
     }
 
-    /// Revokes the oldest grants of this user and client beyond [`MAX_GRANTS`]. If that fails, the next redemption retries.
+    /// Revokes the oldest grants of this user and client beyond [`MAX_GRANTS`]. If that fails, the next redemption
+    /// retries.
     async fn end_surplus(&self, request: &TokenRequest<'_>, newest: &grant::Grant) {
         let mut grants = self.grants.of_user(&newest.user.id);
         grants.retain(|grant| {
@@ -165,13 +167,13 @@ impl AuthorizationServer {
         }
     }
 
-    /// Somebody else may have the code: whatever came of it ends (RFC 6749 §4.1.2).
+    /// The code may have been stolen: the grant that it created is revoked (RFC 6749 §4.1.2).
     async fn replayed(&self, request: &TokenRequest<'_>, code: &Code) -> OAuthError {
         self.end(request, &code.grant_name(), &code.consent.user.id, RevocationReason::CodeReplayed).await;
         OAuthError::InvalidGrant(INVALID)
     }
 
-    /// Ends a grant whose credential came twice. If that fails the presenter still gets nothing.
+    /// Revokes a grant whose credential was replayed. If that fails, the client still gets no token.
     pub(super) async fn end(&self, request: &TokenRequest<'_>, grant: &str, user: &str, reason: RevocationReason) {
         request.mark_audited();
         let (from, client_id) = (request.from, request.client_id());

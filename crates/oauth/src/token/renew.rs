@@ -1,9 +1,9 @@
-//! The grant `refresh_token` (RFC 6749 §6): each refresh token is good for one other, and seeing it again ends the
-//! grant (RFC 9700 §4.14.2).
+//! The grant type `refresh_token` (RFC 6749 §6): each refresh token is exchanged for one successor, and its reuse ends
+//! the grant (RFC 9700 §4.14.2).
 
 use crate::token::{AuthorizationServer, OAuthError, TokenRequest, TokenResponse};
 use crate::{
-    grant::{self, GrantsError, Known},
+    grant::{self, GrantLookup, GrantsError},
     refresh::{Decision, Invalid, Presented},
     scopes,
 };
@@ -13,7 +13,7 @@ use portcullis_telemetry::audit::Event;
 use rand::CryptoRng;
 use std::{collections::BTreeSet, sync::Arc};
 
-/// How often a write is tried again that another one forestalled.
+/// The maximum number of attempts of a write that conflicts with another one.
 const ATTEMPTS: u32 = 5;
 
 impl AuthorizationServer {
@@ -25,11 +25,11 @@ impl AuthorizationServer {
         request.may_use(Grant::RefreshToken)?;
         let presented = self.refresh.read(request.required("refresh_token")?).ok_or(Invalid::Unknown)?;
         let mut grant = match self.grants.find(presented.grant()) {
-            Known::Here(grant) => grant,
-            Known::Gone => return Err(Invalid::Revoked.into()),
-            Known::Unknown => self.read_grant(presented.grant(), request.now).await?,
+            GrantLookup::Present(grant) => grant,
+            GrantLookup::Deleted => return Err(Invalid::Revoked.into()),
+            GrantLookup::Unknown => self.read_grant(presented.grant(), request.now).await?,
         };
-        // What the provider said counts for each attempt: it is asked once.
+        // The provider is asked once; its answer is valid for all attempts.
         let mut checked = None;
         for _ in 0..ATTEMPTS {
             let scopes = self.renewable(request, &presented, &grant)?;
@@ -53,7 +53,7 @@ impl AuthorizationServer {
                     Self::note(request, &grant, "rotated");
                     return self.issue_for(request, &grant, &scopes, Some(next), rng);
                 }
-                // Another server was quicker, or knows more: what it wrote counts.
+                // Another server wrote the grant first, or this copy was outdated: what is stored decides.
                 Err(GrantsError::Conflict) => grant = self.read_grant(&grant.name, request.now).await?,
                 Err(GrantsError::NotFound) => return Err(Invalid::Revoked.into()),
                 Err(error) => {
@@ -66,7 +66,7 @@ impl AuthorizationServer {
         Err(OAuthError::Unavailable)
     }
 
-    /// What the answer is good for: no more than the user allows and the client may have now.
+    /// The scopes of the response: no more than the user approves and the client may have at present.
     fn renewable(
         &self,
         request: &TokenRequest<'_>,

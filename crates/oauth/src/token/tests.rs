@@ -183,7 +183,7 @@ async fn a_code_that_comes_twice_ends_what_came_of_it() {
 async fn of_two_servers_at_once_one_redeems_and_the_grant_ends() {
     let here = Stage::new();
     let there = here.replica();
-    // Neither has heard of what the other does.
+    // Neither server has seen what the other one does.
     here.grants.lags.store(true, Ordering::SeqCst);
     there.grants.lags.store(true, Ordering::SeqCst);
     let code = here.code("app", &ALLOWED).await;
@@ -336,7 +336,7 @@ proptest! {
         prop_assert!(stage.place.of_user(ADA).is_empty());
     }
 
-    /// Whatever a client asks for and a user ticks, in the end a token is good for no more than either.
+    /// Whatever a client requests and a user approves, a token has no more scopes than either.
     #[test]
     fn scopes_only_ever_shrink(
         asked in prop::sample::subsequence(Scope::ALL.to_vec(), 1..=6),

@@ -1,4 +1,5 @@
-//! The grant `urn:ietf:params:oauth:grant-type:jwt-bearer` (RFC 7523): a pod's service account token for an access token.
+//! The grant type `urn:ietf:params:oauth:grant-type:jwt-bearer` (RFC 7523): exchanges a pod's service account token for
+//! an access token.
 
 use crate::token::{Issue, TokenResponse};
 use crate::{
@@ -14,7 +15,7 @@ use portcullis_telemetry::audit::{Event, RequestContext};
 use rand::CryptoRng;
 
 impl AuthorizationServer {
-    /// Nobody authenticates as a client: the assertion says who it is (RFC 7523 §3.1).
+    /// Handles one request. There is no client authentication: the assertion identifies the workload (RFC 7523 §3.1).
     pub(super) async fn exchange(
         &self,
         parameters: &Parameters<'_>,

@@ -74,7 +74,7 @@ async fn a_grant_that_is_not_known_yet_is_read_once_while_the_token_is_fresh() {
     assert!(one.is_ok() && two.is_ok() && three.is_ok());
     assert_eq!(reads(), 1, "one read for all who wait");
 
-    // The place is asked anew, so what it says counts at once.
+    // The store is read again, so its answer takes effect at once.
     let name = here.grant().name.clone();
     here.place.revoke(&name, RevocationReason::ByUser, here.now()).await.unwrap();
     assert_eq!(there.caller(&access).await, rejected(AccessTokenError::Revoked));
@@ -89,7 +89,7 @@ async fn a_grant_that_is_not_known_yet_is_read_once_while_the_token_is_fresh() {
 async fn a_grant_that_is_not_there_is_asked_for_once() {
     let here = Stage::new();
     let access = here.signed_in().await.access;
-    // An endpoint with the same keys that never had the grant: as after a deletion that it did not see.
+    // An endpoint with the same keys that never had the grant, as after a deletion that it did not see.
     let elsewhere = Stage::new();
     for _ in 0..3 {
         assert_eq!(elsewhere.caller(&access).await, rejected(AccessTokenError::Revoked));
@@ -172,7 +172,7 @@ proptest! {
         let at_byte = at_byte.min(token.len() - 1);
         let changed = format!("{}{to}{}", &token[..at_byte], &token[at_byte + 1..]);
         let caller = stage.caller(&changed).now_or_never().unwrap();
-        // The last character of a base64url text has bits that say nothing; a strict reader refuses them too.
+        // The last character of a base64url text has unused bits; strict decoders refuse those that are not zero.
         prop_assert_eq!(caller.is_ok(), changed == token);
     }
 }

@@ -14,8 +14,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use portcullis_api::{
     McpEndpoint, McpEndpointStatus,
     condition::{
-        AVAILABLE, CREDENTIALS_LOADED, Finding, LIMITS_FIT, LOGINS_READY, READY, RECONCILING, STALLED, TOOLS_KNOWN,
-        VERIFIED, conditions,
+        AVAILABLE, CONSOLE_SERVED, CREDENTIALS_LOADED, Finding, LIMITS_FIT, LOGINS_READY, READY, RECONCILING, STALLED,
+        TOOLS_KNOWN, VERIFIED, conditions,
     },
     tools::UnknownTool,
 };
@@ -62,6 +62,8 @@ pub struct EndpointObservation<'a> {
     pub limits_problem: Option<&'a str>,
     /// The entries of `spec.tools` that match no tool.
     pub unknown_tools: &'a [UnknownTool<'a>],
+    /// Whether the path of the landing page is free.
+    pub console_served: bool,
     /// Why a part of the plan was not applied.
     pub blocker: Option<&'a Blocker>,
     /// The problem with the custom resource definitions.
@@ -89,7 +91,7 @@ pub fn endpoint_findings(observed: &EndpointObservation<'_>) -> Vec<Finding> {
     let limits = observed
         .limits_problem
         .map(|problem| finding(LIMITS_FIT, Some(false), reason::MEMORY_LIMIT_TOO_LOW, problem.to_owned()));
-    let tools = tools_known(observed.unknown_tools);
+    let tools = tools_known(observed.unknown_tools).into_iter().chain(console_served(observed));
     // Servers need their writes, so the missing policy does not affect Ready.
     let writes = writes_confined(observed.writes_problem);
     let progress = observed.rollout.finding(observed.blocker.or(observed.definitions));
@@ -199,6 +201,13 @@ fn tools_known(unknown: &[UnknownTool<'_>]) -> Option<Finding> {
     let more = if more > 0 { format!("; and {more} more") } else { String::new() };
     let message = format!("{}{more}", shown.join("; "));
     Some(finding(TOOLS_KNOWN, Some(false), reason::UNKNOWN_TOOL, message))
+}
+
+/// Agents do not need the landing page, so this does not affect `Ready`.
+fn console_served(observed: &EndpointObservation<'_>) -> Option<Finding> {
+    let message = "spec.url or an alias uses /console, the path of the landing page: the endpoint works without it; to have it, \
+                   move the endpoint to another path";
+    (!observed.console_served).then(|| finding(CONSOLE_SERVED, Some(false), reason::PATH_IN_USE, message.to_owned()))
 }
 
 fn logins_ready(observed: &EndpointObservation<'_>) -> Option<Finding> {

@@ -120,5 +120,7 @@ pub const POD_REFUSED: &str = "PodRefused";
 pub const DEFINITIONS_OUTDATED: &str = "DefinitionsOutdated";
 /// The limits of the endpoint need more memory than its servers may use.
 pub const MEMORY_LIMIT_TOO_LOW: &str = "MemoryLimitTooLow";
+/// The endpoint's own URL is at the path of the landing page.
+pub const PATH_IN_USE: &str = "PathInUse";
 /// An entry of `spec.tools` matches no tool.
 pub const UNKNOWN_TOOL: &str = "UnknownTool";

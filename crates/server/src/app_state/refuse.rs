@@ -1,11 +1,11 @@
 //! Refusals in the protocol of the route: 401 with a challenge, and every other status.
 
-use crate::{app_state::AppState, problem::HttpProblem, refusals::RefusedPart};
+use crate::{app_state::AppState, problem::HttpProblem, public::is_navigation, refusals::RefusedPart};
 use axum::{
     extract::Request,
     response::{IntoResponse as _, Response},
 };
-use http::{Method, StatusCode, header};
+use http::{StatusCode, header};
 use portcullis_oauth::{Caller, challenge::Resource, metadata::TOKEN_PATH, verify::Unauthenticated};
 use portcullis_telemetry::{audit::RequestContext, metrics::Route};
 use std::{sync::Arc, time::Duration};
@@ -14,7 +14,7 @@ use std::{sync::Arc, time::Duration};
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 impl AppState {
-    /// Responds with 401 in the protocol of the route, with plain text if a user opened the endpoint's URL in a
+    /// Responds with 401 in the protocol of the route, with the landing page if a user opened the endpoint's URL in a
     /// browser, or with 429 if the address has had too many such responses.
     pub(super) fn unauthenticated(
         &self,
@@ -38,14 +38,14 @@ impl AppState {
             return self.refuse(route, from, problem);
         }
         let config = &self.mounted.config;
-        let accepts_html = request
-            .headers()
-            .get_all(header::ACCEPT)
-            .iter()
-            .any(|value| value.to_str().is_ok_and(|accept| accept.contains("text/html")));
         let resource = Resource::of(request.extensions(), &config.url);
         let challenge = self.challenges.bearer(why, resource);
-        if route == Route::Mcp && request.method() == Method::GET && accepts_html {
+        if route == Route::Mcp && is_navigation(request) {
+            if let Some(mut page) = self.pages.as_ref().and_then(|pages| pages.landing(from, request.headers())) {
+                *page.status_mut() = StatusCode::UNAUTHORIZED;
+                page.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+                return page;
+            }
             let text = format!(
                 "This is the MCP endpoint \"{}\", for AI agents and not for browsers.\nAdd this URL to your agent: {}\n",
                 config.endpoint,

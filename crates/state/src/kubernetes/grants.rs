@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use kube::api::{Patch, PatchParams, PostParams};
 use portcullis_api::{Guarded, grant::Revocation};
 use portcullis_core::grant::{LoginEvidence, RefreshState, RevocationReason};
-use portcullis_oauth::grant::{Grant, Grants, GrantsError, Known};
+use portcullis_oauth::grant::{Grant, GrantLookup, Grants, GrantsError};
 use portcullis_reflector::{RequestError, request};
 use serde_json::{Value, json};
 use std::{collections::HashSet, sync::Arc};
@@ -60,7 +60,7 @@ impl Kubernetes {
 
 #[async_trait]
 impl Grants for Kubernetes {
-    fn find(&self, name: &str) -> Known {
+    fn find(&self, name: &str) -> GrantLookup {
         objects::find(&self.known, name)
     }
 

@@ -28,7 +28,7 @@ use portcullis_core::{
 };
 use portcullis_oauth::{
     client::{Client, ClientError, Held, NewRegistration, Registrations},
-    grant::{Grant, Grants, GrantsError, Known},
+    grant::{Grant, GrantLookup, Grants, GrantsError},
     single_use::{Mark, SingleUse},
     user_rules::{Ended, UserRules},
 };
@@ -294,7 +294,7 @@ fn unavailable(error: io::Error) -> GrantsError {
 
 #[async_trait]
 impl Grants for Local {
-    fn find(&self, name: &str) -> Known {
+    fn find(&self, name: &str) -> GrantLookup {
         objects::find(&self.inner.known, name)
     }
 

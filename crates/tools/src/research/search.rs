@@ -111,7 +111,7 @@ impl Search {
             }
         }
         for line in matched.map(|matched| matched.matches).unwrap_or_default() {
-            found.entry(line.path).or_default().1.extend(words.places(&line.text));
+            found.entry(line.path).or_default().1.extend(words.positions(&line.text));
         }
         let hit = |path: String| {
             let title = format!("{path} in {}", workspace.name);

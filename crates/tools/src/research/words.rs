@@ -33,14 +33,14 @@ impl Words {
     }
 
     /// The indexes of the words that a text contains.
-    pub(super) fn places(&self, text: &str) -> impl Iterator<Item = usize> {
+    pub(super) fn positions(&self, text: &str) -> impl Iterator<Item = usize> {
         let text = text.to_lowercase();
         self.0.iter().enumerate().filter(move |(_, word)| text.contains(word.as_str())).map(|(place, _)| place)
     }
 
     /// The number of words that any of the texts contains.
     pub(super) fn score<'a>(&self, texts: impl IntoIterator<Item = &'a str>) -> usize {
-        texts.into_iter().flat_map(|text| self.places(text)).collect::<BTreeSet<_>>().len()
+        texts.into_iter().flat_map(|text| self.positions(text)).collect::<BTreeSet<_>>().len()
     }
 
     /// A regular expression for lines that contain any of the words.

@@ -1,5 +1,5 @@
-//! Assertions of every algorithm, and wrong in one thing each, against keys in the client's own description. Keys by URI
-//! are fetched in `tests/self_described`.
+//! Valid assertions of every algorithm, and assertions with a single error each, with keys in the client's own
+//! description. Keys by URI are tested in `tests/self_described`.
 
 use crate::clients::assertion::*;
 use base64::engine::general_purpose::STANDARD;
@@ -115,13 +115,13 @@ async fn every_algorithm_proves_with_its_own_kind_of_key_and_no_other() {
             let rsa = |alg| matches!(alg, Algorithm::RS256 | Algorithm::PS256);
             let expected = match other.alg {
                 alg if alg == signer.alg => continue,
-                // The key is for both, but the signature is not.
+                // The key supports both algorithms, but the signature does not match.
                 alg if rsa(alg) && rsa(signer.alg) => AssertionError::Signature,
                 _ => AssertionError::Key,
             };
             assert_eq!(verify(&assertions, &crossed, &all).await, Err(expected), "{:?} as {:?}", signer.alg, other.alg);
         }
-        // A key that says what it is for is for nothing else.
+        // A key with a restricted purpose is not used for another one.
         let only = client(&[with(with(signer.jwk.clone(), "alg", json!("RS512")), "use", json!("sig"))]);
         assert_eq!(verify(&assertions, &good, &only).await, Err(AssertionError::Key));
         let encrypts = client(&[with(signer.jwk.clone(), "use", json!("enc"))]);

@@ -1,4 +1,4 @@
-//! When the cache asks the issuer, and when it does not.
+//! When the cache fetches keys, and when it does not.
 
 use crate::external_jwt::key_cache::*;
 use crate::testing::at;
@@ -47,7 +47,7 @@ async fn callers_that_wait_for_a_slow_fetch_share_its_outcome() {
             if up { Ok(published(&[&key])) } else { Err(Down("down")) }
         };
         let header = header(&key);
-        // Far apart by their own clocks, as after a wait longer than the pause.
+        // The callers' times are far apart, as after a wait that is longer than the pause.
         let (first, second, third, ()) = tokio::join!(
             cache.find(&header, at(0), fetch),
             cache.find(&header, at(100), fetch),

@@ -81,6 +81,9 @@ fn every_part_decides_about_ready() {
     let tools = misspelt.iter().find(|finding| finding.kind == TOOLS_KNOWN).unwrap();
     assert_eq!((tools.holds, tools.reason), (Some(false), reason::UNKNOWN_TOOL));
     assert_eq!(tools.message, "spec.tools.deny[1]: there is no tool \"run_comand\"; did you mean run_command?");
+    let without = endpoint_findings(&Observed { console_served: false, ..good.clone() });
+    assert_eq!(without.first().unwrap().holds, Some(true), "agents do not need it");
+    assert!(summary(&without).contains(&(CONSOLE_SERVED, Some(false), reason::PATH_IN_USE)));
     let many = endpoint_findings(&Observed { logins: (1, &vec![absent; 7]), ..good.clone() });
     assert!(many[5].message.ends_with("; and 2 more"), "{}", many[5].message);
 
@@ -221,6 +224,7 @@ fn quiet<'a>(url: &'a PublicUrl, revision: &'a Revision, rollout: &'a Rollout) -
         writes_problem: None,
         limits_problem: None,
         unknown_tools: &[],
+        console_served: true,
         rotated_for: None,
         blocker: None,
         definitions: None,

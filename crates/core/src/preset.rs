@@ -1,8 +1,8 @@
-//! What well-known OAuth clients need, so that nobody has to look their callbacks up.
+//! The callbacks and the client types of well-known OAuth clients.
 //!
-//! Facts and their sources: the clients' own documentation and issue trackers, as listed in `docs/clients.md`.
+//! `docs/clients.md` has the sources: the documentation and the issue trackers of the clients.
 
-use portcullis_core::client::{ClientType, Grant};
+use crate::client::{ClientType, Grant};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
