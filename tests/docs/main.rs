@@ -5,6 +5,7 @@
 mod crds;
 mod errors;
 mod manifests;
+mod metrics;
 mod reference;
 
 use portcullis_api::Preset;
