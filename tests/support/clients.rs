@@ -9,8 +9,8 @@
 
 use super::script::{PATIENCE, Script, outcome};
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
-use tokio::net::TcpStream;
+use std::time::Duration;
+use tokio::{net::TcpStream, time::Instant};
 
 /// The clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -109,9 +109,8 @@ where
             Event::Delete(object) => known(object).is_some_and(|known| version(object).is_some_and(|new| new < known)),
             Event::Init | Event::InitApply(_) | Event::InitDone => false,
         };
-        match (&event, source) {
-            (Event::Apply(object) | Event::Delete(object), Source::Watch) => self.reported(object),
-            _ => {}
+        if let (Event::Apply(object) | Event::Delete(object), Source::Watch) = (&event, source) {
+            self.reported(object);
         }
         if stale {
             return Change::None;
