@@ -50,9 +50,10 @@ language: ## commit subjects, names and phrases; see "Language" in CONTRIBUTING.
 	python3 tests/language.py --self-test
 	python3 tests/language.py
 
-crds: ## writes crds/ and the chart's copy; a test fails where it is stale
+crds: ## writes crds/, the chart's copy and docs/crds.md; a test fails where one is stale
 	cargo run --locked -- crds --output crds
 	cp crds/*.yaml charts/portcullis/files/crds/
+	UPDATE_CRDS=1 cargo test --locked --test docs reference
 
 deploy: ## writes deploy/ from the chart; a test fails where it is stale
 	@bash charts/render.sh deploy

@@ -2,7 +2,12 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test's helpers may fail as tests do")]
 
+mod configuration;
 mod crds;
+mod errors;
+mod manifests;
+mod metrics;
+mod reference;
 
 use portcullis_api::Preset;
 use portcullis_core::{PublicUrl, Scope, clock::SystemClock, endpoint_paths, rng::rng};
