@@ -16,7 +16,7 @@ fn yaml_blocks(document: &str) -> Vec<(usize, String)> {
     while let Some((number, line)) = lines.next() {
         if let Some(indent) = line.strip_suffix("```yaml").filter(|indent| indent.trim().is_empty()) {
             let block = lines.by_ref().map(|(_, line)| line).take_while(|line| line.trim() != "```");
-            let block = block.map(|line| format!("{}\n", line.strip_prefix(indent).unwrap_or(line))).collect();
+            let block = block.flat_map(|line| [line.strip_prefix(indent).unwrap_or(line), "\n"]).collect();
             blocks.push((number + 2, block));
         }
     }
