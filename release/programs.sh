@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds what a release has for this machine's system and architecture, and writes it to OUT/TARGET: see collect.sh. Linux
-# programs are static. Runs on Linux and on macOS (whose bash is 3.2). Usage: programs.sh OUT
+# programs are static. Runs on Linux. Usage: programs.sh OUT
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cd "$here/.."
@@ -16,13 +16,8 @@ case $target in
   person=$(bash tests/node/static.sh image dev)
   bash release/collect.sh "$target" "$out" "$person" "$work/portcullis" "$work/portcullis-agent"
   ;;
-*-apple-darwin)
-  cargo build --locked --profile image --package portcullis --bin portcullis --features quiet
-  folder=$(cargo metadata --locked --no-deps --format-version 1 | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
-  bash release/collect.sh "$target" "$out" "$folder/image/portcullis"
-  ;;
 *)
-  echo "there are no releases for $target; they are for Linux (gnu) and macOS" >&2
+  echo "there are no releases for $target; they are for Linux (gnu)" >&2
   exit 1
   ;;
 esac
