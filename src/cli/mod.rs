@@ -2,6 +2,8 @@
 
 pub mod agent;
 pub mod cluster;
+#[cfg(feature = "connect")]
+pub mod connect;
 pub mod crds;
 #[cfg(feature = "dev")]
 pub mod dev;
@@ -39,6 +41,8 @@ enum Command {
     Serve(serve::Args),
     #[cfg(feature = "dev")]
     Dev(dev::DevArgs),
+    #[cfg(feature = "connect")]
+    Connect(connect::ConnectArgs),
     #[command(hide = true)]
     Agent(agent::AgentArgs),
     /// Print the custom resource definitions
@@ -73,6 +77,8 @@ fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
             logs::init(Some(LogFormat::Text))?;
             block_on(dev::run(args))??;
         }
+        #[cfg(feature = "connect")]
+        Command::Connect(args) => connect::run(args)?,
         Command::Agent(args) => return Err(agent::run(args).into()),
         Command::Crds(args) => crds::run(&args)?,
     }
