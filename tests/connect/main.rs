@@ -146,7 +146,7 @@ fn a_broken_file_is_left_alone() {
     fs::write(home.path(".claude.json"), "{\n  \"token\": \"s3cret\"\n  \"b\": 1\n}").unwrap();
     let error = home.refused(&["claude-code", URL]);
     assert!(
-        error.contains(".claude.json was not changed: it is not valid JSON: line 2, column 22: expected comma"),
+        error.contains(".claude.json was not changed: it is not valid JSON: line 2, column 20: expected comma"),
         "{error}"
     );
     assert!(!error.contains("s3cret"), "{error}");
