@@ -7,6 +7,7 @@ mod clock;
 #[path = "../support/dev.rs"]
 mod support;
 
+mod curl;
 mod helpers;
 #[path = "../local_workspaces/mod.rs"]
 mod local_workspaces;

@@ -9,6 +9,7 @@ mod completion;
 mod direct;
 mod edge;
 mod handler;
+mod host;
 mod message;
 mod progress;
 mod prompts;
