@@ -26,6 +26,11 @@ pub trait Workspaces: Send + Sync + 'static {
     /// From now on these rules count: the endpoint's configuration has been read.
     fn apply(&self, rules: &WorkspaceRules);
 
+    /// Whether workspaces are folders and processes of this machine, without a sandbox. Users read it before they consent.
+    fn are_unconfined(&self) -> bool {
+        false
+    }
+
     /// What a workspace can be made from, sorted by name.
     async fn templates(&self, owner: &Owner) -> Result<Vec<Template>, Error>;
 
