@@ -12,7 +12,7 @@ mod store;
 mod user;
 mod watch;
 
-pub use manifests::Source;
+pub use manifests::{ManifestProblem, Source, Validation, validate};
 
 use environment::{DevEnvironment, DevEnvironmentError, PlannedEndpoint};
 use guard::Guard;

@@ -7,8 +7,10 @@ mod clock;
 #[path = "../support/dev.rs"]
 mod support;
 
+mod command_line;
 mod curl;
 mod helpers;
+mod htpasswd;
 #[path = "../local_workspaces/mod.rs"]
 mod local_workspaces;
 mod manifests;
@@ -16,3 +18,4 @@ mod processes;
 mod rotation;
 mod start;
 mod users;
+mod validate;
