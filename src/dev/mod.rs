@@ -8,6 +8,8 @@ mod guard;
 mod located;
 mod manifests;
 mod references;
+mod served;
+mod snippets;
 mod store;
 mod user;
 mod watch;

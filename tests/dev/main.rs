@@ -9,6 +9,7 @@ mod support;
 
 mod command_line;
 mod curl;
+mod examples;
 mod helpers;
 mod htpasswd;
 #[path = "../local_workspaces/mod.rs"]

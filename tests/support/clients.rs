@@ -7,8 +7,9 @@
 //! client.call("whoami", &json!({}), nobody).await.unwrap();
 //! ```
 
-use super::script::{Script, outcome};
+use super::script::{Script, installed, outcome};
 use serde_json::{Value, json};
+use std::path::Path;
 
 /// The clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub enum Kind {
     McpRemote,
     /// The command line of the MCP Inspector.
     Inspector,
+    /// `fastmcp` from PyPI, which registers itself and negotiates the revision.
+    FastMcp,
 }
 
 /// How the client is known to the server.
@@ -49,6 +52,7 @@ impl Client {
             Kind::Python => ("clients/authorize.py", &[revision]),
             Kind::McpRemote => ("clients/mcp-remote.mjs", &[revision]),
             Kind::Inspector => ("clients/inspector.mjs", &[revision]),
+            Kind::FastMcp => ("clients/fastmcp-client.py", &[]),
         };
         let mut env = vec![("URL", url)];
         match *identity {
@@ -58,6 +62,10 @@ impl Client {
             }
             Identity::Document(url) => env.push(("CLIENT_METADATA_URL", url)),
             Identity::Dynamic => {}
+        }
+        if kind == Kind::FastMcp {
+            let python = installed("clients/frameworks.sh").await;
+            return Self(Script::start_by(Path::new(&python), script, args, &env).await);
         }
         Self(Script::start(script, args, &env).await)
     }

@@ -42,6 +42,8 @@ pub enum Source {
 pub(super) struct Manifests {
     /// Every endpoint.
     pub endpoints: Vec<McpEndpoint>,
+    /// Namespaces and names of the endpoints whose manifest has `spec.clients`: what it says counts.
+    pub with_client_policy: BTreeSet<(String, String)>,
     /// Every client, of any endpoint.
     pub clients: Vec<OAuthClient>,
     /// Every user rule, of any endpoint.
@@ -270,7 +272,11 @@ impl Reader {
                 }
             }
             "McpEndpoint" if ours => {
-                self.endpoints.extend(name_of(&value));
+                let name = name_of(&value);
+                if !value["spec"]["clients"].is_null() {
+                    self.found.with_client_policy.extend(name.clone());
+                }
+                self.endpoints.extend(name);
                 if let Some(endpoint) = self.object(position, value, admit_endpoint) {
                     self.found.endpoints.push(endpoint);
                 }
