@@ -10,6 +10,10 @@ use std::{
 
 /// Options of `portcullis crds`.
 #[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  portcullis crds | kubectl apply --server-side -f -   install or upgrade the definitions
+  portcullis crds --output crds/                       write one file for each kind")]
 pub struct CrdsArgs {
     /// Write one file per kind into this folder instead of printing them.
     #[arg(long, value_name = "DIR")]

@@ -12,11 +12,18 @@ use std::{
     sync::Arc,
 };
 
+const EXAMPLES: &str = "\
+Examples:
+  portcullis dev examples/quickstart.yaml             print how agents connect, and serve until Ctrl-C
+  portcullis dev --open --listen localhost:9000 k8s/  serve all manifests of a folder, and show the pages
+  kustomize build . | portcullis dev -                serve what another program prints";
+
 /// Serve the same manifests on this machine, without a cluster.
 ///
 /// The manifests are watched: edits are live. Workspaces are folders and processes of this machine, so an agent can do
 /// what you can do. Credentials, keys and workspaces are kept in the state directory.
 #[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct DevArgs {
     /// Manifests: files, folders, or - for standard input.
     #[arg(required = true, value_name = "PATH")]
@@ -33,7 +40,7 @@ pub struct DevArgs {
     /// Allow --listen at an address that other machines reach, although there is no TLS.
     #[arg(long)]
     insecure_listen_beyond_loopback: bool,
-    /// Show its pages in your browser once it serves.
+    /// Show the endpoint's pages in your browser once it serves.
     #[arg(long)]
     open: bool,
 }
@@ -55,7 +62,7 @@ pub enum DevCommandError {
 /// Runs the command.
 pub async fn run(args: DevArgs) -> Result<(), DevCommandError> {
     let options = Options {
-        sources: args.paths.into_iter().map(source).collect::<io::Result<_>>().map_err(DevCommandError::Stdin)?,
+        sources: sources(args.paths).map_err(DevCommandError::Stdin)?,
         endpoint: args.endpoint,
         listen: args.listen,
         beyond_loopback: args.insecure_listen_beyond_loopback,
@@ -72,13 +79,17 @@ pub async fn run(args: DevArgs) -> Result<(), DevCommandError> {
     }
 }
 
-fn source(path: PathBuf) -> io::Result<Source> {
-    if path.as_os_str() != "-" {
-        return Ok(Source::Path(path));
-    }
-    let mut text = String::new();
-    io::stdin().read_to_string(&mut text)?;
-    Ok(Source::Text(text))
+/// Files and folders as they are named; `-` is what standard input says.
+pub(super) fn sources(paths: Vec<PathBuf>) -> io::Result<Vec<Source>> {
+    let source = |path: PathBuf| {
+        if path.as_os_str() != "-" {
+            return Ok(Source::Path(path));
+        }
+        let mut text = String::new();
+        io::stdin().read_to_string(&mut text)?;
+        Ok(Source::Text(text))
+    };
+    paths.into_iter().map(source).collect()
 }
 
 /// Parses an address and a port. `localhost` stands for 127.0.0.1.

@@ -2,26 +2,54 @@
 
 pub mod agent;
 pub mod cluster;
+#[cfg(feature = "dev")]
+pub mod completion;
 #[cfg(feature = "connect")]
 pub mod connect;
 pub mod crds;
 #[cfg(feature = "dev")]
 pub mod dev;
+#[cfg(feature = "dev")]
+pub mod htpasswd;
+#[cfg(feature = "dev")]
+pub mod man;
 pub mod operator;
+#[cfg(feature = "dev")]
+mod password;
 pub mod serve;
 mod signals;
+#[cfg(feature = "dev")]
+pub mod validate;
+pub mod version;
 
+#[cfg(feature = "dev")]
+use clap::CommandFactory as _;
 use clap::{Args, Parser, Subcommand};
 use portcullis_core::report::chain;
+#[cfg(feature = "dev")]
+use portcullis_core::rng;
 use portcullis_telemetry::logs::{self, LogFormat};
 use std::{error::Error, io, process::ExitCode, time::Duration};
 
 /// The maximum time that blocking threads get to finish at the end.
 const LEAVE: Duration = Duration::from_secs(1);
 
+#[cfg(feature = "dev")]
+const EXAMPLES: &str = "\
+Examples:
+  portcullis dev examples/quickstart.yaml             serve an endpoint on this machine, without a cluster
+  portcullis validate examples/                       check manifests before they are applied
+  portcullis crds | kubectl apply --server-side -f -  install the custom resource definitions
+  portcullis help dev                                 explain a command";
+#[cfg(not(feature = "dev"))]
+const EXAMPLES: &str = "\
+Examples:
+  portcullis crds | kubectl apply --server-side -f -  install the custom resource definitions
+  portcullis help operator                            explain a command";
+
 /// OAuth-protected MCP endpoints for AI agents that work in development workspaces on Kubernetes.
 #[derive(Debug, Parser)]
-#[command(name = "portcullis", version)]
+#[command(name = "portcullis", version, after_help = EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -43,10 +71,19 @@ enum Command {
     Dev(dev::DevArgs),
     #[cfg(feature = "connect")]
     Connect(connect::ConnectArgs),
+    #[cfg(feature = "dev")]
+    Validate(validate::ValidateArgs),
+    #[cfg(feature = "dev")]
+    Htpasswd(htpasswd::HtpasswdArgs),
     #[command(hide = true)]
     Agent(agent::AgentArgs),
     /// Print the custom resource definitions
     Crds(crds::CrdsArgs),
+    #[cfg(feature = "dev")]
+    Completion(completion::CompletionArgs),
+    #[cfg(feature = "dev")]
+    Man(man::ManArgs),
+    Version(version::VersionArgs),
 }
 
 /// Parses the command line and runs the subcommand. An error is printed to standard error.
@@ -81,6 +118,15 @@ fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
         Command::Connect(args) => connect::run(args)?,
         Command::Agent(args) => return Err(agent::run(args).into()),
         Command::Crds(args) => crds::run(&args)?,
+        #[cfg(feature = "dev")]
+        Command::Validate(args) => validate::run(args)?,
+        #[cfg(feature = "dev")]
+        Command::Htpasswd(args) => htpasswd::run(&args, &mut rng::rng())?,
+        #[cfg(feature = "dev")]
+        Command::Completion(args) => completion::run(args, &mut Cli::command())?,
+        #[cfg(feature = "dev")]
+        Command::Man(args) => man::run(&args, Cli::command())?,
+        Command::Version(args) => version::run(args)?,
     }
     Ok(())
 }

@@ -1,10 +1,10 @@
 //! The output of `portcullis dev`: the URL of the endpoint, and command lines to paste.
 
-use super::{environment::PlannedEndpoint, store::Store, user};
+use super::{environment::PlannedEndpoint, snippets::snippets, store::Store, user};
 use kube::ResourceExt;
 use portcullis_api::{OAuthClient, preset::Preset};
 use portcullis_core::{Scope, client::Grant, scope};
-use portcullis_plan::{ClientPlan, CredentialChange};
+use portcullis_plan::{ClientPlan, CredentialChange, LoginProblem};
 use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path};
 
 /// The text that is printed once, as soon as the endpoint is planned.
@@ -20,7 +20,15 @@ pub(super) fn welcome(outcome: &PlannedEndpoint, store: &Store) -> String {
         state = store.root().display(),
     );
     text.push_str(&templates(outcome));
+    text.push_str(&ignored(outcome));
     text.push_str(&people(outcome, store));
+    if outcome.is_open {
+        let _ = write!(
+            text,
+            "\nConnect an agent. It opens a browser, where you sign in and choose what it may do:\n\n{}",
+            snippets(&outcome.endpoint.name_any(), &url)
+        );
+    }
     for plan in &outcome.plan.clients {
         if let Some(client) = outcome.clients.iter().find(|client| client.name_any() == plan.name) {
             text.push('\n');
@@ -93,7 +101,8 @@ fn introduction(outcome: &PlannedEndpoint, client: &OAuthClient, plan: &ClientPl
         }
         Some(_) => writeln!(text, "  credentials {}/{{client-id,client-secret,url,token-url}}", folder.display()),
     };
-    if client.spec.grants().contains(&Grant::AuthorizationCode) {
+    // Where every client may join, a client without a secret needs no instructions of its own.
+    if client.spec.grants().contains(&Grant::AuthorizationCode) && (!outcome.is_open || secret.is_some()) {
         text.push_str(&for_a_person(outcome, client, plan));
     }
     if !client.spec.grants().contains(&Grant::ClientCredentials)
@@ -108,13 +117,6 @@ fn introduction(outcome: &PlannedEndpoint, client: &OAuthClient, plan: &ClientPl
     if scopes.is_superset(&BTreeSet::from([Scope::WorkspacesWrite, Scope::WorkspacesExec])) {
         let _ = write!(text, "\n  Create a workspace, and run a command in it:\n\n{}", run_command(&token, &url));
     }
-    let _ = write!(
-        text,
-        "\n  Add it to Claude Code, for as long as one token lasts ({}):\n\n\
-         claude mcp add --transport http {} {url} --header \"$({token})\"\n",
-        outcome.plan.config.access_token_lifetime,
-        outcome.endpoint.name_any(),
-    );
     text
 }
 
@@ -128,6 +130,15 @@ fn templates(outcome: &PlannedEndpoint) -> String {
         "  templates   {}. Their parameters and environment count here; image, resources, volume, egress and lifetimes do not\n",
         names.join(", ")
     )
+}
+
+/// The fields of the manifest that have no effect here.
+fn ignored(outcome: &PlannedEndpoint) -> String {
+    if outcome.ignored.is_empty() {
+        return String::new();
+    }
+    let fields: Vec<String> = outcome.ignored.iter().map(|field| format!("spec.{field}")).collect();
+    format!("  ignored     {}: for a cluster\n", fields.join(", "))
 }
 
 /// How users can sign in.
@@ -154,7 +165,24 @@ fn people(outcome: &PlannedEndpoint, store: &Store) -> String {
     for problem in &outcome.plan.login_problems {
         let _ = writeln!(text, "  problem     {problem}");
     }
+    for secret in missing_users(outcome) {
+        let endpoint = outcome.endpoint.name_any();
+        let _ = writeln!(
+            text,
+            "  remedy      portcullis htpasswd USER --secret {secret} --endpoint {endpoint} > users.yaml, and name users.yaml too"
+        );
+    }
     text
+}
+
+/// The Secrets with users that the manifests do not have.
+fn missing_users(outcome: &PlannedEndpoint) -> Vec<&str> {
+    let is_missing = |login: &str| {
+        let of_login = |problem: &LoginProblem| matches!(problem, LoginProblem::SecretNotFound { login: name, .. } if name == login);
+        outcome.plan.login_problems.iter().any(of_login)
+    };
+    let logins = outcome.endpoint.spec.login.iter().filter(|login| is_missing(&login.name));
+    logins.filter_map(|login| Some(login.passwords.as_ref()?.secret_ref.name.as_str())).collect()
 }
 
 /// How a user connects an agent.

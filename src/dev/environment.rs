@@ -2,26 +2,19 @@
 
 use super::{
     manifests::{ManifestErrors, Manifests, Source, load},
+    served::{ignored, open_to_clients, served_locally},
     store::{Store, StoreError},
     user::{self, LocalUser, LocalUserError},
 };
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{ResourceExt as _, core::dynamic::ParseDynamicObjectError};
-use portcullis_api::{
-    McpEndpoint, OAuthClient, OAuthUser, WorkspaceTemplate,
-    endpoint::{CorsEnforcement, Limits, Network, ServerDeployment},
-    exposure::{Exposure, NoExposure},
-};
+use portcullis_api::{McpEndpoint, OAuthClient, OAuthUser, WorkspaceTemplate};
 use portcullis_config::{CLIENTS_FILE, CONFIG_FILE, KEYS_FILE, LOGIN_FILE};
-use portcullis_core::{PublicUrl, public_url::PublicUrlError};
+use portcullis_core::public_url::PublicUrlError;
 use portcullis_plan::{self, ClusterFacts, ENDPOINT_LABEL, Plan, PlanError};
 use rand::rngs::StdRng;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// The rate limits if the manifest does not set any.
-const REQUESTS_PER_SECOND: u32 = 100;
-const BURST: u32 = 200;
 
 /// Why an endpoint could not be planned, or its files could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +75,10 @@ pub(super) struct DevEnvironment {
 pub(super) struct PlannedEndpoint {
     /// The endpoint with the local changes of [`served_locally`].
     pub endpoint: McpEndpoint,
+    /// The fields of its manifest that have no effect here.
+    pub ignored: Vec<&'static str>,
+    /// Whether every client may join, since the manifest has no `spec.clients`.
+    pub is_open: bool,
     /// Its clients.
     pub clients: Vec<OAuthClient>,
     /// The user rules.
@@ -110,8 +107,14 @@ impl DevEnvironment {
         manifests: &Manifests,
         now: Timestamp,
     ) -> Result<PlannedEndpoint, DevEnvironmentError> {
-        let mut endpoint = served_locally(pick(&manifests.endpoints, self.endpoint.as_deref())?, &self.origin)?;
+        let picked = pick(&manifests.endpoints, self.endpoint.as_deref())?;
+        let mut endpoint = served_locally(picked, &self.origin)?;
         let (name, namespace) = (endpoint.name_any(), endpoint.namespace());
+        let key = (namespace.clone().unwrap_or_default(), name.clone());
+        let is_open = endpoint.spec.external_issuer.is_none() && !manifests.with_client_policy.contains(&key);
+        if is_open {
+            open_to_clients(&mut endpoint.spec);
+        }
         let clients: Vec<OAuthClient> = manifests
             .clients
             .iter()
@@ -146,7 +149,19 @@ impl DevEnvironment {
         let plan = portcullis_plan::plan(&inputs, &mut self.rng)?;
         let kept = local_user.as_ref().map(|user| user.secret_name.as_str());
         let changed = self.write(&name, &plan, &secrets, kept)?;
-        Ok(PlannedEndpoint { endpoint, clients, users, templates, secrets: given, plan, local_user, changed })
+        let ignored = ignored(&picked.spec);
+        Ok(PlannedEndpoint {
+            endpoint,
+            ignored,
+            is_open,
+            clients,
+            users,
+            templates,
+            secrets: given,
+            plan,
+            local_user,
+            changed,
+        })
     }
 
     /// Adds a login for the local user, if one is needed.
@@ -229,26 +244,6 @@ fn pick<'a>(endpoints: &'a [McpEndpoint], wanted: Option<&str>) -> Result<&'a Mc
     }
 }
 
-/// The endpoint for this machine: at the origin of the listener, without proxies.
-fn served_locally(endpoint: &McpEndpoint, origin: &str) -> Result<McpEndpoint, PublicUrlError> {
-    let url: PublicUrl = endpoint.spec.url.parse()?;
-    let mut here = endpoint.clone();
-    here.spec.url = url.at_origin(origin).resource();
-    here.spec.exposure = Exposure { none: Some(NoExposure {}), ..Exposure::default() };
-    here.spec.tls = None;
-    // A single server, which gets all of the endpoint's rates.
-    here.spec.deployment = ServerDeployment { replicas: Some(1), ..ServerDeployment::default() };
-    // All agents belong to one user, and may send requests at a high rate.
-    let (limits, usual) = (&mut here.spec.limits, Limits::default());
-    if limits.requests_per_second == usual.requests_per_second && limits.burst == usual.burst {
-        (limits.requests_per_second, limits.burst) = (REQUESTS_PER_SECOND, BURST);
-    }
-    here.spec.cors.enforced_by = CorsEnforcement::Server;
-    // Address rules are about networks in front of a cluster, but all requests here come from loopback addresses.
-    here.spec.network = Network { network_policy: here.spec.network.network_policy, ..Network::default() };
-    Ok(here)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -285,19 +280,5 @@ mod tests {
                 (picked, _) => panic!("{wanted:?}: {picked:?}"),
             }
         }
-    }
-
-    #[test]
-    fn a_local_endpoint_is_loopback_without_proxies() {
-        let here = served_locally(&endpoint("dev", "a"), "http://127.0.0.1:8080").unwrap();
-        assert_eq!(here.spec.url, "http://127.0.0.1:8080/team/mcp");
-        assert_eq!(here.spec.exposure, Exposure { none: Some(NoExposure {}), ..Exposure::default() });
-        assert!(here.spec.network.allowed_cidrs.is_empty());
-        assert_eq!((here.spec.limits.requests_per_second, here.spec.limits.burst), (100, 200));
-        let mut slow = endpoint("dev", "a");
-        slow.spec.limits.burst = 5;
-        let slow = served_locally(&slow, "http://127.0.0.1:8080").unwrap().spec.limits;
-        assert_eq!((slow.requests_per_second, slow.burst), (10, 5), "what the manifest says counts");
-        assert_eq!(here.spec.deployment.replicas, Some(1), "and nobody beside it");
     }
 }

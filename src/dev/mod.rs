@@ -9,11 +9,13 @@ mod guard;
 mod located;
 mod manifests;
 mod references;
+mod served;
+mod snippets;
 mod store;
 mod user;
 mod watch;
 
-pub use manifests::Source;
+pub use manifests::{ManifestProblem, Source, Validation, validate};
 
 use environment::{DevEnvironment, DevEnvironmentError, PlannedEndpoint};
 use guard::Guard;

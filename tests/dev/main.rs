@@ -7,7 +7,11 @@ mod clock;
 #[path = "../support/dev.rs"]
 mod support;
 
+mod command_line;
+mod curl;
+mod examples;
 mod helpers;
+mod htpasswd;
 #[path = "../local_workspaces/mod.rs"]
 mod local_workspaces;
 mod manifests;
@@ -15,3 +19,4 @@ mod processes;
 mod rotation;
 mod start;
 mod users;
+mod validate;

@@ -138,7 +138,8 @@ fn misspelt_names_are_said_with_file_line_and_remedy() {
 #[test]
 fn several_endpoints_need_a_choice() {
     let state = tempfile::tempdir().unwrap();
-    let manifests = format!("{ENDPOINT}{}{}", ENDPOINT.replace("agents", "others"), client("first"));
+    let closed = ENDPOINT.replace("agents", "others").replace("spec: {", "spec: {clients: {}, ");
+    let manifests = format!("{ENDPOINT}{closed}{}", client("first"));
     let args = ["-", "--listen", "127.0.0.1:0", "--state-dir", path(state.path())];
     let mut undecided = Dev::start(&args, &manifests);
     assert_eq!(ended(&mut undecided).code(), Some(1));

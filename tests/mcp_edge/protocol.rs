@@ -323,3 +323,15 @@ async fn nobody_is_served_without_a_caller() {
     let response = endpoint.answer(request).await;
     assert_eq!(response.status(), 500);
 }
+
+#[tokio::test]
+async fn a_request_to_another_host_is_refused_with_the_remedy() {
+    let config = config(|config| config["url"] = json!("https://mcp.example.com/mcp"));
+    let endpoint = endpoint_with(config, EVERYTHING, false).await;
+    let refused = endpoint.send(&[JSON, BOTH], WHOAMI).await;
+    assert_eq!(refused.refusal(), (403, -32600));
+    let said = refused.json()["error"]["message"].as_str().unwrap().to_owned();
+    assert!(said.contains("send requests to https://mcp.example.com/mcp, or"), "{said}");
+    assert!(said.ends_with("with the header Host: mcp.example.com"), "{said}");
+    assert_eq!(endpoint.send(&[JSON, BOTH, ("host", "mcp.example.com")], WHOAMI).await.status, 200);
+}

@@ -8,6 +8,8 @@ mod browser;
 mod clients;
 #[path = "../support/clock.rs"]
 mod clock;
+#[path = "../support/dev.rs"]
+mod dev;
 #[path = "../support/idp.rs"]
 mod idp;
 #[expect(dead_code, reason = "the planned files are all that is mounted here")]
@@ -26,6 +28,7 @@ mod web;
 
 mod accounts;
 mod conformance;
+mod dev_clients;
 mod flows;
 mod github;
 mod life;

@@ -7,9 +7,9 @@
 //! client.call("whoami", &json!({}), nobody).await.unwrap();
 //! ```
 
-use super::script::{PATIENCE, Script, outcome};
+use super::script::{PATIENCE, Script, installed, outcome};
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 use tokio::{net::TcpStream, time::Instant};
 
 /// The clients.
@@ -25,6 +25,8 @@ pub enum Kind {
     McpRemote,
     /// The command line of the MCP Inspector.
     Inspector,
+    /// `fastmcp` from PyPI, which registers itself and negotiates the revision.
+    FastMcp,
 }
 
 /// How the client is known to the server.
@@ -54,6 +56,7 @@ impl Client {
             Kind::Python => ("clients/authorize.py", &[revision]),
             Kind::McpRemote => ("clients/mcp-remote.mjs", &[revision]),
             Kind::Inspector => ("clients/inspector.mjs", &[revision]),
+            Kind::FastMcp => ("clients/fastmcp-client.py", &[]),
         };
         let mut env = vec![("URL", url)];
         match *identity {
@@ -63,6 +66,10 @@ impl Client {
             }
             Identity::Document(url) => env.push(("CLIENT_METADATA_URL", url)),
             Identity::Dynamic => {}
+        }
+        if kind == Kind::FastMcp {
+            let python = installed("clients/frameworks.sh").await;
+            return Self { script: Script::start_by(Path::new(&python), script, args, &env).await, kind };
         }
         Self { script: Script::start(script, args, &env).await, kind }
     }

@@ -34,6 +34,14 @@ impl Script {
     /// Starts `name`, a path below `tests/`.
     pub async fn start(name: &str, args: &[&str], env: &[(&str, &str)]) -> Self {
         let packages = Packages::installed().await;
+        let is_python = Path::new(name).extension().is_some_and(|end| end == "py");
+        let program = if is_python { &packages.python } else { &packages.node };
+        Self::start_by(program, name, args, env).await
+    }
+
+    /// The same with another interpreter.
+    pub async fn start_by(program: &Path, name: &str, args: &[&str], env: &[(&str, &str)]) -> Self {
+        let packages = Packages::installed().await;
         // All scripts lie side by side, since Node looks for modules beside the one that asks.
         let folder = tempfile::Builder::new().prefix("portcullis-script-").tempdir().unwrap();
         for source in ["browser", "clients", "idp", "support"] {
@@ -47,7 +55,6 @@ impl Script {
         symlink(&packages.node_modules, folder.path().join("node_modules")).unwrap();
 
         let script = folder.path().join(Path::new(name).file_name().unwrap());
-        let program = if script.extension().unwrap() == "py" { &packages.python } else { &packages.node };
         let mut child = Command::new(program)
             .arg(script)
             .args(args)

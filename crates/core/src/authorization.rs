@@ -36,6 +36,23 @@ pub struct MetadataDocuments {
     pub scopes: Vec<Scope>,
 }
 
+impl MetadataDocuments {
+    /// In `allowedHosts`: every public host. Admission refuses it; only `portcullis dev` sets it, on a loopback address.
+    pub const ANY_HOST: &str = "*";
+
+    /// Documents of every public host, with every scope.
+    #[must_use]
+    pub fn of_any_host() -> Self {
+        Self { allowed_hosts: vec![Self::ANY_HOST.to_owned()], scopes: every_scope() }
+    }
+
+    /// Whether documents may come from this host.
+    #[must_use]
+    pub fn allows(&self, host: &str) -> bool {
+        self.allowed_hosts.iter().any(|allowed| allowed == host || allowed == Self::ANY_HOST)
+    }
+}
+
 /// How clients may register themselves. Each one becomes an `OAuthClient`.
 #[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -53,6 +70,12 @@ pub struct DynamicRegistration {
     #[schemars(length(min = 1, max = 6))]
     #[schemars(extend("x-kubernetes-list-type" = "set"))]
     pub scopes: Vec<Scope>,
+}
+
+impl Default for DynamicRegistration {
+    fn default() -> Self {
+        Self { lifetime: Self::default_lifetime(), max_clients: Self::default_max_clients(), scopes: every_scope() }
+    }
 }
 
 impl DynamicRegistration {

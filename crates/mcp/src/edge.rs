@@ -4,13 +4,14 @@
 //! them. Slow calls send heartbeats, and outlast their connection in the revisions that require it. A client may accept
 //! only `application/json`. A call that the token's scopes do not permit gets 403 `insufficient_scope` (RFC 6750 §3.1),
 //! so that the client can request the scope (step-up authorization). The server in front of the edge checks tokens,
-//! origins, CORS and rate limits; rmcp checks the `Host` header against the endpoint's own host name.
+//! origins, CORS and rate limits. The edge and rmcp check the `Host` header against the endpoint's own host name.
 
 use crate::{
     accept::{ACCEPT_BOTH, Accepted, AcceptsEvents, is_json},
     batch::Batch,
     direct,
     handler::Handler,
+    host::Hosts,
     message::{Message, RpcError, cancelled},
     revision::{PROTOCOL_VERSION, STATELESS, is_older},
     running::{CallId, Running},
@@ -69,7 +70,7 @@ pub struct Endpoint<O: ScopeGate = Handler> {
     /// The placeholder for the results of tools in rmcp's output. Clients never see it, so they cannot send it.
     mark: Arc<str>,
     /// The host names that are valid in a request's `Host`.
-    hosts: Arc<[String]>,
+    hosts: Arc<Hosts>,
     abort: CancellationToken,
 }
 
@@ -99,14 +100,14 @@ impl<O: ScopeGate> Endpoint<O> {
     #[must_use]
     pub fn offering(config: &ServerConfig, offer: O, abort: CancellationToken) -> Self {
         let handler = offer.clone();
-        let hosts: Arc<[String]> = host_names(&config.url).into();
+        let hosts = Arc::new(Hosts::of(&config.url));
         let service = StreamableHttpService::new(
             move || Ok(handler.clone()),
             Arc::new(NeverSessionManager::default()),
             StreamableHttpServerConfig::default()
                 .with_legacy_session_mode(false)
                 .with_json_response(true)
-                .with_allowed_hosts(hosts.to_vec())
+                .with_allowed_hosts(hosts.names().to_vec())
                 .with_max_request_body_bytes(config.limits.body_limit())
                 .with_cancellation_token(abort.clone()),
         );
@@ -183,15 +184,6 @@ impl<O: ScopeGate> Endpoint<O> {
     }
 }
 
-/// The host names that are valid in `Host`, with any port, since proxies and port-forwards may stand in front of a pod.
-/// An endpoint on this machine accepts all loopback names.
-fn host_names(url: &PublicUrl) -> Vec<String> {
-    let host = http::uri::Authority::try_from(url.authority())
-        .map_or_else(|_| url.authority().to_owned(), |authority| authority.host().to_owned());
-    let loopback = ["localhost", "127.0.0.1", "[::1]"];
-    if loopback.contains(&host.as_str()) { loopback.map(str::to_owned).to_vec() } else { vec![host] }
-}
-
 fn method_not_allowed() -> Response {
     let refusal = RpcError::new(
         StatusCode::METHOD_NOT_ALLOWED,
@@ -252,6 +244,9 @@ impl<O: ScopeGate> Endpoint<O> {
         let account = parts.extensions.get::<Account>().cloned().unwrap_or_else(Account::unlimited);
         let body =
             portcullis_budget::read(body, self.body_limit, &account).await.map_err(|error| unreadable_body(&error))?;
+        if let Some(refusal) = self.hosts.refusal(&parts) {
+            return Err(RpcError::new(StatusCode::FORBIDDEN, None, -32600, refusal).into_response());
+        }
         if !is_json(&parts.headers) {
             return Err(RpcError::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -331,7 +326,7 @@ impl<O: ScopeGate> Endpoint<O> {
                     .as_ref()
                     .filter(|_| is_older(&parts.headers))
                     .map(|id| CallId::of(&caller, &from, id)),
-                direct: direct::call(&self.offer, &self.hosts, (&parts, &body), whose, &self.abort),
+                direct: direct::call(&self.offer, self.hosts.names(), (&parts, &body), whose, &self.abort),
                 slot,
             }
         });
@@ -370,17 +365,4 @@ fn step_up(
     let mut response = RpcError::new(StatusCode::FORBIDDEN, id, -32600, text).into_response();
     response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
     response
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hosts_follow_from_the_url() {
-        let names = |url: &str| host_names(&url.parse().unwrap());
-        assert_eq!(names("https://mcp.example.com/mcp"), ["mcp.example.com"]);
-        assert_eq!(names("https://mcp.example.com:8443/mcp"), ["mcp.example.com"]);
-        assert_eq!(names("http://127.0.0.1:8080/mcp"), ["localhost", "127.0.0.1", "[::1]"]);
-    }
 }

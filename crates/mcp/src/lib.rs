@@ -10,6 +10,7 @@ mod completion;
 mod direct;
 mod edge;
 mod handler;
+mod host;
 mod message;
 mod progress;
 mod prompts;

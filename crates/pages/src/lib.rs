@@ -82,10 +82,13 @@ pub struct Pages {
     server: Arc<AuthorizationServer>,
     logins: Arc<Logins>,
     clock: Arc<dyn Clock>,
+    /// Whether workspaces run on the server's own machine without a sandbox.
+    unconfined: bool,
 }
 
 impl Pages {
-    /// The pages of this configuration.
+    /// The pages of this configuration. `unconfined`: workspaces run on this machine without a sandbox, which the consent
+    /// page says.
     #[must_use]
     pub fn new(
         config: &ServerConfig,
@@ -93,6 +96,7 @@ impl Pages {
         server: Arc<AuthorizationServer>,
         logins: Arc<Logins>,
         clock: Arc<dyn Clock>,
+        unconfined: bool,
     ) -> Self {
         let url = config.url.clone();
         let lifetime = SignedDuration::try_from(config.refresh_token_lifetime.as_duration()).ok();
@@ -111,6 +115,7 @@ impl Pages {
             server,
             logins,
             clock,
+            unconfined,
         }
     }
 

@@ -82,6 +82,8 @@ pub(crate) struct Consent<'a> {
     pub client: String,
     pub origin: Provenance,
     pub user: String,
+    /// Whether workspaces run on the server's own machine without a sandbox.
+    pub unconfined: bool,
     pub scopes: Vec<ScopeLine>,
     /// How long it lasts.
     pub lifetime: &'a str,

@@ -54,6 +54,15 @@ pub(crate) struct AppState {
     rate: MessageRate,
 }
 
+/// What the state depends on beside the mounted files.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Machine {
+    /// The memory limit of the process, in bytes.
+    pub memory: u64,
+    /// Whether workspaces run on this machine without a sandbox.
+    pub unconfined: bool,
+}
+
 impl AppState {
     /// Builds the state; keeps the parts of `previous` that the new files do not change.
     pub(crate) fn new(
@@ -63,7 +72,7 @@ impl AppState {
         previous: Option<&Self>,
         metrics: Arc<Metrics>,
         clock: Arc<dyn Clock>,
-        memory: u64,
+        machine: Machine,
     ) -> Result<Self, KeyError> {
         let config = &mounted.config;
         let same_tokens = |app: &&Self| {
@@ -83,21 +92,13 @@ impl AppState {
             cache.unwrap_or_default(),
         )?);
         // With an external issuer there are no pages.
-        let pages = config
-            .external_issuer
-            .is_none()
-            .then(|| {
-                Pages::new(
-                    config,
-                    &mounted.clients,
-                    Arc::clone(&authorization),
-                    Arc::clone(&logins),
-                    Arc::clone(&clock),
-                )
-            })
-            .map(Arc::new);
-        let limiters = limiters
-            .unwrap_or_else(|| Arc::new(Limiters::new(&config.limits, memory, previous.map(|app| &*app.limiters))));
+        let pages = config.external_issuer.is_none().then(|| {
+            let (server, logins, clock) = (Arc::clone(&authorization), Arc::clone(&logins), Arc::clone(&clock));
+            Arc::new(Pages::new(config, &mounted.clients, server, logins, clock, machine.unconfined))
+        });
+        let limiters = limiters.unwrap_or_else(|| {
+            Arc::new(Limiters::new(&config.limits, machine.memory, previous.map(|app| &*app.limiters)))
+        });
         logins.charge(limiters.memory());
         let rate = rate(&limiters, &metrics);
         Ok(Self {

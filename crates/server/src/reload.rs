@@ -3,7 +3,7 @@
 
 use crate::{
     Options,
-    app_state::AppState,
+    app_state::{AppState, Machine},
     connections::{ConnectionTimeouts, Terms, Tls},
     mounted::{MountedError, RawFiles},
     public::Public,
@@ -213,7 +213,9 @@ fn prepare(
         external: external(&mounted.config, &options.outbound, previous)?,
     };
     let (metrics, clock) = (Arc::clone(metrics), Arc::clone(&options.clock));
-    let app = Arc::new(AppState::new(mounted, stores, logins, previous, metrics, clock, options.memory_limit)?);
+    let unconfined = options.workspaces.as_ref().is_some_and(|workspaces| workspaces.are_unconfined());
+    let machine = Machine { memory: options.memory_limit, unconfined };
+    let app = Arc::new(AppState::new(mounted, stores, logins, previous, metrics, clock, machine)?);
     let public = Public::new(&app, &Arc::new(tools), in_force, abort.clone())?;
     if let Some(workspaces) = &options.workspaces {
         workspaces.apply(&app.mounted().config.workspaces);

@@ -26,6 +26,11 @@ pub trait Workspaces: Send + Sync + 'static {
     /// Applies new rules. Called whenever the endpoint's configuration is read.
     fn apply(&self, rules: &WorkspaceRules);
 
+    /// Whether workspaces are folders and processes of this machine, without a sandbox. Users read it before they consent.
+    fn are_unconfined(&self) -> bool {
+        false
+    }
+
     /// The templates for new workspaces, sorted by name.
     async fn templates(&self, owner: &Owner) -> Result<Vec<Template>, Error>;
 

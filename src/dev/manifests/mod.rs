@@ -1,6 +1,11 @@
 //! Reads manifests in the same way as `kubectl apply`: files, folders or standard input, with several documents each,
 //! and checks every admission rule. Errors name the file, the line or document, and the field.
 
+mod problem;
+
+pub(super) use problem::ManifestErrors;
+pub use problem::{ManifestProblem, Validation};
+
 use super::{
     located::{Lines, Located, Tree},
     references,
@@ -8,7 +13,7 @@ use super::{
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::core::Resource;
 use portcullis_api::{
-    GROUP, McpEndpoint, OAuthClient, OAuthUser, VERSION, WorkspaceTemplate,
+    GROUP, McpEndpoint, OAuthClient, OAuthUser, VERSION, Workspace, WorkspaceTemplate,
     validation::{Violation, admit},
 };
 use serde_json::Value;
@@ -37,6 +42,8 @@ pub enum Source {
 pub(super) struct Manifests {
     /// All endpoints.
     pub endpoints: Vec<McpEndpoint>,
+    /// Namespaces and names of the endpoints whose manifest has `spec.clients`: what it says counts.
+    pub with_client_policy: BTreeSet<(String, String)>,
     /// All clients, of any endpoint.
     pub clients: Vec<OAuthClient>,
     /// All user rules, of any endpoint.
@@ -49,29 +56,19 @@ pub(super) struct Manifests {
     pub notes: Vec<String>,
 }
 
-/// All errors in manifests, one on each line.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct ManifestErrors(Vec<String>);
-
-impl fmt::Display for ManifestErrors {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join("\n"))
-    }
-}
-
-impl std::error::Error for ManifestErrors {}
-
 /// Reads all `sources`. Skips the state directory `state` within their folders.
 pub(super) fn load(sources: &[Source], state: &Path) -> Result<Manifests, ManifestErrors> {
-    let mut reader = Reader::default();
-    for source in sources {
-        match source {
-            Source::Text(text) => reader.text("standard input", text, true),
-            Source::Path(path) => reader.path(path, state),
-        }
-    }
-    reader.check_references();
+    let reader = Reader::of(sources, state);
     if reader.errors.is_empty() { Ok(reader.found) } else { Err(ManifestErrors(reader.errors)) }
+}
+
+/// Checks all of `sources` as `portcullis dev` and admission do. Blocks.
+#[must_use]
+pub fn validate(sources: &[Source]) -> Validation {
+    let Reader { found, errors, seen, .. } = Reader::of(sources, Path::new(""));
+    // Of a Workspace there is a note too, but it was checked.
+    let workspaces = seen.keys().filter(|(kind, ..)| kind == "Workspace").count();
+    Validation { objects: seen.len(), skipped: found.notes.len().saturating_sub(workspaces), problems: errors }
 }
 
 /// The position of an object in the sources.
@@ -88,10 +85,26 @@ pub(super) struct SourcePosition {
 }
 
 impl SourcePosition {
+    /// The path of a field of the object in the document.
+    fn path(&self, field: &str) -> String {
+        [self.inside.as_str(), field].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(".")
+    }
+
     /// File and line of a field of the object; without a line, the position of the object.
     fn at(&self, field: &str) -> String {
-        let path = [self.inside.as_str(), field].iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>();
-        self.lines.of(&path.join(".")).map_or_else(|| self.to_string(), |line| format!("{}:{line}", self.name))
+        self.lines.of(&self.path(field)).map_or_else(|| self.to_string(), |line| format!("{}:{line}", self.name))
+    }
+
+    /// A problem of a field of the object.
+    fn problem(&self, field: &str, message: impl Into<String>) -> ManifestProblem {
+        let path = self.path(field);
+        ManifestProblem {
+            file: self.name.to_string(),
+            line: self.lines.of(&path),
+            document: Some(self.document),
+            field: path,
+            message: message.into(),
+        }
     }
 
     fn item(&self, index: usize) -> Self {
@@ -138,7 +151,7 @@ fn files(path: &Path, state: &Path) -> io::Result<Vec<PathBuf>> {
 #[derive(Default)]
 struct Reader {
     found: Manifests,
-    errors: Vec<String>,
+    errors: Vec<ManifestProblem>,
     /// The positions of all valid objects.
     seen: BTreeMap<Key, SourcePosition>,
     /// Namespaces and names of all endpoints, including invalid ones.
@@ -148,23 +161,38 @@ struct Reader {
 }
 
 impl Reader {
+    /// Everything in `sources`, checked.
+    fn of(sources: &[Source], state: &Path) -> Self {
+        let mut reader = Self::default();
+        for source in sources {
+            match source {
+                Source::Text(text) => reader.text("standard input", text, true),
+                Source::Path(path) => reader.path(path, state),
+            }
+        }
+        reader.check_references();
+        reader
+    }
+
     fn path(&mut self, path: &Path, state: &Path) {
+        let name = path.display().to_string();
         let files = match files(path, state) {
             Ok(files) => files,
-            Err(error) => return self.unreadable(format!("{}: {error}", path.display())),
+            Err(error) => return self.unreadable(ManifestProblem::of_file(&name, error)),
         };
         if files.is_empty() {
-            self.errors.push(format!("{}: the folder has no .yaml, .yml or .json file", path.display()));
+            self.errors.push(ManifestProblem::of_file(&name, "the folder has no .yaml, .yml or .json file"));
         }
         for file in files {
+            let name = file.display().to_string();
             match fs::read_to_string(&file) {
-                Ok(text) => self.text(&file.display().to_string(), &text, file == path),
-                Err(error) => self.unreadable(format!("{}: {error}", file.display())),
+                Ok(text) => self.text(&name, &text, file == path),
+                Err(error) => self.unreadable(ManifestProblem::of_file(&name, error)),
             }
         }
     }
 
-    fn unreadable(&mut self, error: String) {
+    fn unreadable(&mut self, error: ManifestProblem) {
         self.errors.push(error);
         self.incomplete = true;
     }
@@ -195,7 +223,7 @@ impl Reader {
                 Err(error) => {
                     // The default message is for developers who use the library.
                     let error = error.without_snippet().render_with_formatter(&UserMessageFormatter);
-                    self.unreadable(format!("{}: {error}", position(index, Lines::default())));
+                    self.unreadable(position(index, Lines::default()).problem("", error));
                 }
             }
         }
@@ -212,9 +240,8 @@ impl Reader {
             references::to_endpoints(&found.clients, &found.users, endpoints)
         };
         let tools = references::to_tools(&found.endpoints);
-        for (key, violation) in faults.chain(dangling).chain(tools) {
-            let position = seen.get(&key).map(|position| position.at(&violation.field)).unwrap_or_default();
-            errors.push(format!("{position}: {violation}"));
+        for (key, Violation { field, message }) in faults.chain(dangling).chain(tools) {
+            errors.extend(seen.get(&key).map(|position| position.problem(&field, message)));
         }
     }
 
@@ -223,8 +250,7 @@ impl Reader {
         let (version, kind) = (word("apiVersion"), word("kind"));
         if version.is_empty() || kind.is_empty() {
             if named {
-                self.errors
-                    .push(format!("{}: every manifest begins with apiVersion and kind; add them", position.at("")));
+                self.errors.push(position.problem("", "every manifest begins with apiVersion and kind; add them"));
             } else {
                 self.found.notes.push(format!("{position} is not a manifest, and is skipped"));
             }
@@ -247,7 +273,11 @@ impl Reader {
                 }
             }
             "McpEndpoint" if ours => {
-                self.endpoints.extend(name_of(&value));
+                let name = name_of(&value);
+                if !value["spec"]["clients"].is_null() {
+                    self.found.with_client_policy.extend(name.clone());
+                }
+                self.endpoints.extend(name);
                 if let Some(endpoint) = self.object(position, value, admit_endpoint) {
                     self.found.endpoints.push(endpoint);
                 }
@@ -273,11 +303,14 @@ impl Reader {
                 }
             }
             kind if KINDS.contains(&kind) => {
-                let position = position.at("apiVersion");
-                self.errors.push(format!("{position}: apiVersion: {version:?} has no {kind}; write {GROUP}/{VERSION}"));
+                let message = format!("{version:?} has no {kind}; write {GROUP}/{VERSION}");
+                self.errors.push(position.problem("apiVersion", message));
             }
             // In a cluster, servers create these objects.
             "OAuthGrant" | "Workspace" if ours => {
+                if kind == "Workspace" {
+                    self.object(position, value, admit::<Workspace>);
+                }
                 self.found
                     .notes
                     .push(format!("{position} is of kind {kind}, and is skipped: here they are made by the server"));
@@ -286,8 +319,8 @@ impl Reader {
                 let near = KINDS.iter().find(|known| known.eq_ignore_ascii_case(&kind));
                 let remedy =
                     near.map_or_else(|| format!("the kinds are {}", KINDS.join(", ")), |near| format!("write {near}"));
-                let position = position.at("kind");
-                self.errors.push(format!("{position}: kind: there is no {kind} in {GROUP}/{VERSION}; {remedy}"));
+                let message = format!("there is no {kind} in {GROUP}/{VERSION}; {remedy}");
+                self.errors.push(position.problem("kind", message));
             }
             _ => self.found.notes.push(format!("{position} is a {kind}, and is skipped: there is no cluster here")),
         }
@@ -303,8 +336,8 @@ impl Reader {
         let mut object = match admit(value) {
             Ok(object) => object,
             Err(violations) => {
-                let located = |violation: &Violation| format!("{}: {violation}", position.at(&violation.field));
-                self.errors.extend(violations.iter().map(located));
+                let located = |Violation { field, message }| position.problem(&field, message);
+                self.errors.extend(violations.into_iter().map(located));
                 return None;
             }
         };
@@ -317,10 +350,10 @@ impl Reader {
             }
             Entry::Occupied(taken) => {
                 let ((kind, namespace, name), first) = (taken.key(), taken.get());
-                let (position, first) = (position.at("metadata.name"), first.at("metadata.name"));
-                self.errors.push(format!(
-                    "{position}: {kind} {name:?} of namespace {namespace:?} is in {first} already; remove one of them"
-                ));
+                let first = first.at("metadata.name");
+                let message =
+                    format!("{kind} {name:?} of namespace {namespace:?} is in {first} already; remove one of them");
+                self.errors.push(position.problem("metadata.name", message));
                 None
             }
         }

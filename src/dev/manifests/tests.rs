@@ -36,7 +36,7 @@ fn what_is_wrong_is_named_with_its_place() {
         (ENDPOINT.replace("name: agents", ""), ":3: metadata.name: "),
         (
             format!("{ENDPOINT}---\n{ENDPOINT}"),
-            ":8: McpEndpoint \"agents\" of namespace \"default\" is in standard input:3 already",
+            ":8: metadata.name: McpEndpoint \"agents\" of namespace \"default\" is in standard input:3 already",
         ),
         (format!("{ENDPOINT}---\na: [\n"), "document 2: "),
     ] {

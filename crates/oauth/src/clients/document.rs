@@ -77,7 +77,7 @@ pub fn allowed_host(client_id: &str, policy: &MetadataDocuments) -> Result<Strin
         return Err(unusable("its URL must have a path"));
     }
     let host = url.host_str().unwrap_or_default();
-    if !policy.allowed_hosts.iter().any(|allowed| allowed == host) {
+    if !policy.allows(host) {
         return Err(unusable(&format!(
             "documents from {host} are not accepted here; an administrator can add it to spec.clients.metadataDocuments.allowedHosts"
         )));
@@ -252,6 +252,15 @@ mod tests {
             let found = allowed_host(id, &policy);
             let text = found.map_err(|error| error.to_string()).unwrap_or_else(|text| text);
             assert!(text.contains(expected), "{id}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_policy_of_any_host_still_takes_public_names_only() {
+        let policy = MetadataDocuments::of_any_host();
+        assert_eq!(allowed_host("https://agents.example.com/client", &policy).unwrap(), "agents.example.com");
+        for id in ["https://127.0.0.1/b", "https://localhost/b", "https://printer.local/b", "https://*/b"] {
+            assert!(allowed_host(id, &policy).is_err(), "{id}");
         }
     }
 

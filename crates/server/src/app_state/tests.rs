@@ -44,9 +44,9 @@ fn app(mounted: Mounted, previous: Option<&AppState>) -> Arc<AppState> {
         workloads: Arc::new(portcullis_oauth::workload::NoCluster),
         external: None,
     };
-    Arc::new(
-        AppState::new(mounted, stores, logins, previous, Arc::default(), Arc::new(SystemClock), 256 << 20).unwrap(),
-    )
+    let machine = Machine { memory: 256 << 20, unconfined: false };
+    let clock = Arc::new(SystemClock);
+    Arc::new(AppState::new(mounted, stores, logins, previous, Arc::default(), clock, machine).unwrap())
 }
 
 #[test]

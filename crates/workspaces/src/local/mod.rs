@@ -307,6 +307,10 @@ impl Workspaces for LocalWorkspaces {
         self.max_per_user.store(rules.max_per_user, Ordering::Relaxed);
     }
 
+    fn are_unconfined(&self) -> bool {
+        true
+    }
+
     async fn templates(&self, _owner: &Owner) -> Result<Vec<Template>, Error> {
         Ok(self.catalog().templates())
     }
