@@ -100,7 +100,7 @@ pub async fn login(
     store: &Store,
     clock: &dyn Clock,
     rng: &mut (dyn CryptoRng + Send),
-    show: impl FnOnce(&Url),
+    show: impl FnOnce(&str),
     mut pasted: mpsc::Receiver<String>,
 ) -> Result<Credentials, LoginError> {
     let Discovered { resource, scope, server } = discover(http, &options.url).await?;
@@ -115,7 +115,7 @@ pub async fn login(
     let redirect_uri = listener.redirect_uri();
     let secrets = RequestSecrets::new(rng);
     let scope = options.scope.as_deref().or(scope.as_deref());
-    show(&callback::authorization_url(authorization, &secrets, &client.id, &redirect_uri, &resource, scope));
+    show(callback::authorization_url(authorization, &secrets, &client.id, &redirect_uri, &resource, scope).as_str());
 
     let by_browser = listener.code(&secrets.state, &server);
     let by_paste = async {
