@@ -39,6 +39,7 @@ mod web;
 
 #[path = "../conformance/mod.rs"]
 mod conformance;
+mod client_commands;
 mod external_issuer;
 #[path = "../identity/mod.rs"]
 mod identity;

@@ -23,6 +23,11 @@ pub enum Kind {
     McpRemote,
     /// The command line of the MCP Inspector.
     Inspector,
+    /// `portcullis stdio`, as an agent without OAuth starts it: the one of `@modelcontextprotocol/sdk` 1.x. It knows no
+    /// metadata document.
+    Stdio1,
+    /// The same for `@modelcontextprotocol/client` 2.x.
+    Stdio2,
 }
 
 /// How the client is known to the server.
@@ -49,8 +54,10 @@ impl Client {
             Kind::Python => ("clients/authorize.py", &[revision]),
             Kind::McpRemote => ("clients/mcp-remote.mjs", &[revision]),
             Kind::Inspector => ("clients/inspector.mjs", &[revision]),
+            Kind::Stdio1 => ("clients/stdio.mjs", &["1", revision]),
+            Kind::Stdio2 => ("clients/stdio.mjs", &["2", revision]),
         };
-        let mut env = vec![("URL", url)];
+        let mut env = vec![("URL", url), ("PORTCULLIS", env!("CARGO_BIN_EXE_portcullis"))];
         match *identity {
             Identity::Preset { client_id, client_secret } => {
                 env.push(("CLIENT_ID", client_id));
@@ -73,7 +80,7 @@ impl Client {
         self.step("call", json!({"name": tool, "arguments": args}), approve).await
     }
 
-    /// Makes its access token useless, so that it must refresh it before the next call. Only the SDKs can.
+    /// Makes its access token useless, so that it must refresh it before the next call. Only the SDKs and `stdio` can.
     pub async fn spoil(&mut self) {
         self.0.must("spoil", Value::Null).await;
     }

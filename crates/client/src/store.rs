@@ -65,7 +65,7 @@ pub enum StoreError {
     },
 }
 
-/// The exclusive right of this process to change the sign-in of one endpoint, until it is dropped.
+/// The exclusive right of this process to change the sign-in of one endpoint, or to ask for one, until it is dropped.
 #[derive(Debug)]
 pub struct StoreLock {
     _file: File,
@@ -114,8 +114,17 @@ impl Store {
 
     /// Waits until no other process changes the sign-in at `url`, and keeps others waiting until the result is dropped.
     pub async fn lock(&self, url: &PublicUrl) -> Result<StoreLock, StoreError> {
+        self.lock_file(url, "lock").await
+    }
+
+    /// Waits until no other process asks the user to sign in at `url`: one browser page is enough for all.
+    pub async fn lock_prompt(&self, url: &PublicUrl) -> Result<StoreLock, StoreError> {
+        self.lock_file(url, "prompt").await
+    }
+
+    async fn lock_file(&self, url: &PublicUrl, extension: &str) -> Result<StoreLock, StoreError> {
         self.create_folder()?;
-        let path = self.path(url, "lock");
+        let path = self.path(url, extension);
         let open = || OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
         let file = open().map_err(|error| failed("opened", &path, error))?;
         let locked = spawn_blocking(move || file.lock().map(|()| file)).await;

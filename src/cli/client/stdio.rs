@@ -1,6 +1,6 @@
 //! `portcullis stdio`: an MCP server on standard input and output, for agents without OAuth.
 
-use super::{ClientCommandError, ClientOptions, ConnectionOptions, login::sign_in};
+use super::{ClientCommandError, ClientOptions, ConnectionOptions, login::sign_in, store};
 use crate::cli::signals::until_signal;
 use clap::Args;
 use portcullis_client::{access::AccessError, stdio::Relay};
@@ -30,7 +30,11 @@ pub async fn run(args: StdioArgs) -> Result<(), ClientCommandError> {
     let (access, http) = args.connection.access(&args.url)?;
     match access.token(None).await {
         Err(error) if error.needs_sign_in() && !args.no_browser => {
-            sign_in(&args.url, &args.client, true, false, &http).await?;
+            // Agents start several of these processes at once. The user signs in once.
+            let _lock = store()?.lock_prompt(&args.url).await?;
+            if access.token(None).await.is_err() {
+                sign_in(&args.url, &args.client, true, false, &http).await?;
+            }
         }
         // The agent gets other errors as answers to its requests. They may be temporary.
         Err(error @ (AccessError::NotSignedIn(_) | AccessError::Ended(_) | AccessError::Refresh(_))) => {

@@ -21,7 +21,7 @@ const MAX_MESSAGE: usize = 32 << 20;
 /// The longest request. Servers have limits of their own, which are shorter; subscriptions begin anew.
 const LONGEST: Duration = Duration::from_hours(24);
 /// The longest request that has no response.
-const ONE_WAY: Duration = Duration::from_secs(30);
+const NOTIFICATION_TIMEOUT: Duration = Duration::from_secs(30);
 const ACCEPT: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
 const EVENT_STREAM: &str = "text/event-stream";
 const INITIALIZED: &str = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
@@ -83,7 +83,7 @@ impl Endpoint {
     }
 
     /// Sends a message that has no response.
-    pub(super) async fn send_one_way(&self, line: Bytes) -> Result<(), String> {
+    pub(super) async fn send_notification(&self, line: Bytes) -> Result<(), String> {
         let mut rejected: Option<String> = None;
         loop {
             let token = self.access.token(rejected.as_deref()).await.map_err(|error| chain(&error))?;
@@ -91,7 +91,8 @@ impl Endpoint {
             if let Some(version) = self.conversation.version().and_then(|version| HeaderValue::try_from(version).ok()) {
                 more.insert(VERSION, version);
             }
-            let (_, response) = self.post(&line, &token, more, ONE_WAY).await.map_err(|error| chain(&error))?;
+            let (_, response) =
+                self.post(&line, &token, more, NOTIFICATION_TIMEOUT).await.map_err(|error| chain(&error))?;
             match response.status() {
                 status if status.is_success() => return Ok(()),
                 StatusCode::UNAUTHORIZED if rejected.is_none() => rejected = Some(token),
@@ -107,7 +108,7 @@ impl Endpoint {
         let url = self.access.url().resource();
         let request = self.http.request(Method::DELETE, &url).header(SESSION, session).bearer_auth(token);
         // The server ends sessions that are not used.
-        let _ = self.http.open(request.timeout(ONE_WAY)).await;
+        let _ = self.http.open(request.timeout(NOTIFICATION_TIMEOUT)).await;
     }
 
     async fn attempt(
@@ -241,7 +242,7 @@ impl Endpoint {
     async fn begin_session(&self, lost: &HeaderValue, output: &mpsc::Sender<String>) {
         let Some((request, line)) = self.conversation.lose(lost) else { return };
         let begun = self.attempt(&request, &line, None, output, &mut Backoff::default()).await;
-        if begun.is_ok() && self.send_one_way(Bytes::from_static(INITIALIZED.as_bytes())).await.is_ok() {
+        if begun.is_ok() && self.send_notification(Bytes::from_static(INITIALIZED.as_bytes())).await.is_ok() {
             tracing::info!("the endpoint had ended the session; a new one has begun");
         }
     }

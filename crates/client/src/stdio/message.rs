@@ -18,7 +18,7 @@ pub(super) enum Message {
     /// The cancellation of the request with this id.
     Cancel(Value),
     /// Another notification, or the response to a request of the server.
-    OneWay,
+    Unanswered,
 }
 
 /// A request.
@@ -66,12 +66,12 @@ pub(super) fn read(line: &[u8]) -> Result<Message, NotAMessage> {
         Err(error) if error.is_data() => return Err(refuse(-32600, "the message is not a JSON-RPC 2.0 message")),
         Err(_) => return Err(refuse(-32700, "the line is not valid JSON; send one message per line")),
     };
-    let Some(method) = method else { return Ok(Message::OneWay) };
+    let Some(method) = method else { return Ok(Message::Unanswered) };
     match id {
         None if method == CANCELLED => {
-            Ok(params.get("requestId").map_or(Message::OneWay, |id| Message::Cancel(id.clone())))
+            Ok(params.get("requestId").map_or(Message::Unanswered, |id| Message::Cancel(id.clone())))
         }
-        None => Ok(Message::OneWay),
+        None => Ok(Message::Unanswered),
         Some(id @ (Value::String(_) | Value::Number(_))) => {
             let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
             let name = text(name_member(&method).and_then(|member| params.get(member)));
@@ -164,11 +164,11 @@ mod tests {
                 r#"{"id":2,"method":"resources/read","params":{"uri":"file:///x","name":"y"}}"#.to_owned(),
                 request(json!(2), "resources/read", None, Some("file:///x")),
             ),
-            (r#"{"method":"notifications/initialized"}"#.to_owned(), Message::OneWay),
+            (r#"{"method":"notifications/initialized"}"#.to_owned(), Message::Unanswered),
             (r#"{"method":"notifications/cancelled","params":{"requestId":7}}"#.to_owned(), Message::Cancel(json!(7))),
-            (r#"{"method":"notifications/cancelled"}"#.to_owned(), Message::OneWay),
-            (r#"{"id":7,"result":{}}"#.to_owned(), Message::OneWay),
-            (r#"{"id":7,"error":{"code":1,"message":"x"}}"#.to_owned(), Message::OneWay),
+            (r#"{"method":"notifications/cancelled"}"#.to_owned(), Message::Unanswered),
+            (r#"{"id":7,"result":{}}"#.to_owned(), Message::Unanswered),
+            (r#"{"id":7,"error":{"code":1,"message":"x"}}"#.to_owned(), Message::Unanswered),
         ] {
             assert_eq!(read(line.as_bytes()), Ok(expected), "{line}");
         }

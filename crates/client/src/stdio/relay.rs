@@ -73,7 +73,7 @@ impl Relay {
     ) -> Result<(), RelayError> {
         let (lines, received) = mpsc::channel(QUEUE);
         let (answers, mut ready) = mpsc::channel::<String>(QUEUE);
-        let (one_way, mut notifications) = mpsc::channel::<Bytes>(QUEUE);
+        let (unanswered, mut notifications) = mpsc::channel::<Bytes>(QUEUE);
         let reading = async {
             let mut input = BufReader::new(input);
             while let Some(line) = framing::next_line(&mut input, MAX_LINE).await.map_err(RelayError::Input)? {
@@ -95,14 +95,14 @@ impl Relay {
         };
         let notifying = async {
             while let Some(line) = notifications.recv().await {
-                if let Err(error) = self.endpoint.send_one_way(line).await {
+                if let Err(error) = self.endpoint.send_notification(line).await {
                     tracing::warn!(error, "a notification could not be sent");
                 }
             }
             Ok(())
         };
         let dispatching = async {
-            self.dispatch(received, answers, one_way).await;
+            self.dispatch(received, answers, unanswered).await;
             Ok(())
         };
         let relayed = tokio::select! {
@@ -117,7 +117,7 @@ impl Relay {
         &self,
         mut lines: mpsc::Receiver<InputLine>,
         answers: mpsc::Sender<String>,
-        one_way: mpsc::Sender<Bytes>,
+        unanswered: mpsc::Sender<Bytes>,
     ) {
         let mut tasks: JoinSet<(String, u64)> = JoinSet::new();
         let mut in_progress: HashMap<String, InProgress> = HashMap::new();
@@ -145,8 +145,8 @@ impl Relay {
                 Err(NotAMessage(answer)) => {
                     let _ = answers.send(answer).await;
                 }
-                Ok(Message::OneWay) => {
-                    let _ = one_way.send(line).await;
+                Ok(Message::Unanswered) => {
+                    let _ = unanswered.send(line).await;
                 }
                 Ok(Message::Cancel(id)) => {
                     let found = in_progress.remove(&id.to_string());
@@ -154,7 +154,7 @@ impl Relay {
                         request.cancel.cancel();
                     }
                     if found.is_none_or(|request| !request.stateless) {
-                        let _ = one_way.send(line).await;
+                        let _ = unanswered.send(line).await;
                     }
                 }
                 Ok(Message::Request(request)) => {
