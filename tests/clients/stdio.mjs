@@ -4,7 +4,7 @@
 // conversation.mjs.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { converse, watch } from './conversation.mjs';
 
@@ -40,6 +40,26 @@ async function signIn() {
   if (code !== 0) throw new Error(`portcullis login ended with ${code}:\n${login.text}`);
 }
 
+/** The tools that the command line of the MCP Inspector lists, with a process of its own. */
+async function inspect() {
+  const program = join(
+    import.meta.dirname,
+    'node_modules/@modelcontextprotocol/inspector/clients/cli/build/index.js',
+  );
+  const options = ['--format', 'json', '--method', 'tools/list', '-e', `XDG_STATE_HOME=${state}`, '--'];
+  // It does nothing at all when it is called by a path with a symbolic link.
+  const child = spawn(process.execPath, [realpathSync(program), ...options, PORTCULLIS, 'stdio', ...args], {
+    env: { ...env, MCP_STORAGE_DIR: join(state, 'storage'), MCP_INSPECTOR_SECRET_STORE: 'file' },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const complaints = watch(child.stderr);
+  let printed = '';
+  child.stdout.on('data', (chunk) => (printed += chunk));
+  const [code] = await once(child, 'close');
+  if (code !== 0) throw new Error(`the Inspector ended with ${code}:\n${complaints.text}`);
+  return { tools: JSON.parse(printed).result.tools.map((tool) => tool.name) };
+}
+
 await converse({
   async connect() {
     // At this revision, the SDK first asks another process that it starts, whose standard error nothing can read.
@@ -60,6 +80,7 @@ await converse({
     stored.tokens.expires_at = '2020-01-01T00:00:00Z';
     writeFileSync(file, JSON.stringify(stored));
   },
+  inspect,
   close: () => client.close(),
   // What it wrote on standard error.
   logs: () => shown.text,

@@ -66,7 +66,8 @@ async fn a_token_expires_and_the_access_ends() {
     let stage = Manifests::new().open().start().await;
     let mut browser = signed_in(&stage).await;
     let mut client = Client::start(Kind::Stdio2, "2025-11-25", &stage.url, &Identity::Dynamic).await;
-    client.connect(async |url| allow(&mut browser, url).await).await.unwrap();
+    let tools = client.connect(async |url| allow(&mut browser, url).await).await.unwrap();
+    assert_eq!(client.inspect().await, tools);
 
     // The relay sees that its token is about to expire.
     client.spoil().await;

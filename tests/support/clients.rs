@@ -85,6 +85,11 @@ impl Client {
         self.0.must("spoil", Value::Null).await;
     }
 
+    /// The tools that the Inspector lists with the same sign-in. Only `stdio` can.
+    pub async fn inspect(&mut self) -> Vec<String> {
+        serde_json::from_value(self.0.must("inspect", Value::Null).await["tools"].take()).unwrap()
+    }
+
     /// What it got from the token endpoint. Only the SDKs tell.
     pub async fn tokens(&mut self) -> Value {
         self.0.must("tokens", Value::Null).await
