@@ -44,6 +44,8 @@ struct Machine {
 
 impl Machine {
     fn start() -> Self {
+        // For reqwest's clients.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("endpoint.yaml"), MANIFESTS).unwrap();
         // It is the same after a restart.
@@ -103,8 +105,8 @@ impl Machine {
 
     /// `portcullis login`, and what the user does in the browser.
     async fn login(&self) -> String {
-        let mut child = self.command(&["login", "--no-browser"]).stderr(Stdio::piped()).spawn().unwrap();
-        let mut errors = BufReader::new(child.stderr.take().unwrap());
+        let mut child = Running(self.command(&["login", "--no-browser"]).stderr(Stdio::piped()).spawn().unwrap());
+        let mut errors = BufReader::new(child.0.stderr.take().unwrap());
         let url = loop {
             let mut line = String::new();
             assert!(errors.read_line(&mut line).unwrap() > 0, "no address was shown");
@@ -125,7 +127,7 @@ impl Machine {
         assert!(last.text().await.unwrap().contains("You are signed in"));
         let mut rest = String::new();
         errors.read_to_string(&mut rest).unwrap();
-        assert!(child.wait().unwrap().success(), "{rest}");
+        assert!(child.0.wait().unwrap().success(), "{rest}");
         rest
     }
 
@@ -144,9 +146,19 @@ impl Machine {
     }
 }
 
+/// A process that ends with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// A running `portcullis stdio`.
 struct Relay {
-    child: Child,
+    child: Running,
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
 }
@@ -156,7 +168,7 @@ impl Relay {
         let mut command = machine.command(&["stdio", "--no-browser"]);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let (input, output) = (child.stdin.take(), BufReader::new(child.stdout.take().unwrap()));
-        Self { child, input, output }
+        Self { child: Running(child), input, output }
     }
 
     fn send(&mut self, message: &str) {
@@ -177,7 +189,7 @@ impl Relay {
 
     fn end(mut self) {
         drop(self.input.take());
-        assert!(self.child.wait().unwrap().success());
+        assert!(self.child.0.wait().unwrap().success());
     }
 }
 

@@ -158,13 +158,11 @@ fn authenticated<'a>(
     client: &'a StoredClient,
     mut form: Vec<(&'static str, &'a str)>,
 ) -> RequestBuilder {
-    match &client.secret {
-        Some(secret) => request.header(header::AUTHORIZATION, basic(&client.id, secret)).form(&form),
-        None => {
-            form.push(("client_id", &client.id));
-            request.form(&form)
-        }
+    if let Some(secret) = &client.secret {
+        return request.header(header::AUTHORIZATION, basic(&client.id, secret)).form(&form);
     }
+    form.push(("client_id", &client.id));
+    request.form(&form)
 }
 
 /// The Basic credentials of a client: both parts are form-encoded first (RFC 6749 §2.3.1).

@@ -119,7 +119,7 @@ impl Endpoint {
         output: &mpsc::Sender<String>,
         backoff: &mut Backoff,
     ) -> Result<String, AttemptError> {
-        let token = self.access.token(rejected).await.map_err(no_token)?;
+        let token = self.access.token(rejected).await.map_err(|error| no_token(&error))?;
         let headers = headers::of(request, self.conversation.version().as_deref());
         let sent = self.post(line, &token, headers, LONGEST).await;
         let (session, response) = sent.map_err(|error| AttemptError::Failed(failure(&error), chain(&error)))?;
@@ -259,12 +259,12 @@ fn refused(endpoint: &Endpoint) -> String {
     format!("{url} refuses the access token of this sign-in; run: portcullis login {url}")
 }
 
-fn no_token(error: AccessError) -> AttemptError {
+fn no_token(error: &AccessError) -> AttemptError {
     let failure = match error {
         AccessError::NotSignedIn(_) | AccessError::Ended(_) | AccessError::Store(_) => Failure::Final,
         AccessError::Refresh(_) => Failure::NotStarted(None),
     };
-    AttemptError::Failed(failure, chain(&error))
+    AttemptError::Failed(failure, chain(error))
 }
 
 fn failure(error: &RequestError) -> Failure {

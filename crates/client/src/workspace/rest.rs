@@ -161,13 +161,11 @@ fn read<T: DeserializeOwned>(answer: &Answer) -> Result<T, WorkspaceError> {
 }
 
 fn problem(answer: &Answer) -> WorkspaceError {
-    match answer.object_of_any_status::<Problem>() {
-        Ok(found) => of(answer.status(), found),
-        Err(_) => {
-            let detail = format!("the endpoint answered {}", answer.status());
-            WorkspaceError::Problem { status: answer.status().as_u16(), reason: String::new(), detail }
-        }
+    if let Ok(found) = answer.object_of_any_status::<Problem>() {
+        return of(answer.status(), found);
     }
+    let detail = format!("the endpoint answered {}", answer.status());
+    WorkspaceError::Problem { status: answer.status().as_u16(), reason: String::new(), detail }
 }
 
 fn of(status: StatusCode, found: Problem) -> WorkspaceError {
