@@ -118,7 +118,8 @@ impl Machine {
         let after = |label: &str| said.split(label).nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
         let (user, password) = (after("user name"), after("password"));
         let mut browser = Browser::new(&self.origin(), &self.origin());
-        let page = browser.sign_in(&url, &user, &password).await;
+        let to_sign_in = browser.get(&url).await.path().to_owned();
+        let page = browser.sign_in(&to_sign_in, &user, &password).await;
         let consent = page.path().to_owned();
         let callback = browser.allow(&consent).await;
         let last = reqwest::get(callback.location()).await.unwrap();
