@@ -37,9 +37,9 @@ mod script;
 #[path = "../support/web.rs"]
 mod web;
 
+mod client_commands;
 #[path = "../conformance/mod.rs"]
 mod conformance;
-mod client_commands;
 mod external_issuer;
 #[path = "../identity/mod.rs"]
 mod identity;
