@@ -1,6 +1,8 @@
 //! The command line: one module for each subcommand.
 
 pub mod agent;
+#[cfg(feature = "client")]
+pub mod client;
 pub mod cluster;
 #[cfg(feature = "dev")]
 pub mod completion;
@@ -84,13 +86,16 @@ enum Command {
     #[cfg(feature = "dev")]
     Man(man::ManArgs),
     Version(version::VersionArgs),
+    #[cfg(feature = "client")]
+    #[command(flatten)]
+    Client(client::ClientCommand),
 }
 
 /// Parses the command line and runs the subcommand. An error is printed to standard error.
 #[must_use]
 pub fn main() -> ExitCode {
     match run(Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {}", chain(&*error));
             ExitCode::FAILURE
@@ -98,7 +103,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
+fn run(cli: Cli) -> Result<ExitCode, Box<dyn Error>> {
     match cli.command {
         Command::Operator(args) => {
             logs::init(args.logs.log_format)?;
@@ -127,8 +132,14 @@ fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
         #[cfg(feature = "dev")]
         Command::Man(args) => man::run(&args, Cli::command())?,
         Command::Version(args) => version::run(args)?,
+        #[cfg(feature = "client")]
+        Command::Client(command) => {
+            // These commands are used interactively.
+            logs::init(Some(LogFormat::Text))?;
+            return Ok(client::run(command)?);
+        }
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Runs a future to completion. Blocking threads get at most [`LEAVE`] to finish.

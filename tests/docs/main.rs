@@ -139,7 +139,7 @@ fn these_crates_know_no_kubernetes() {
     };
     let packages = metadata["packages"].as_array().unwrap();
     let name = |id: &str| packages.iter().find(|package| package["id"] == id).unwrap()["name"].as_str().unwrap();
-    for free in ["core", "config", "budget", "telemetry", "outbound", "agent", "oauth"] {
+    for free in ["core", "config", "budget", "telemetry", "outbound", "agent", "oauth", "client"] {
         let root = packages.iter().find(|package| package["name"] == format!("portcullis-{free}")).unwrap();
         let mut seen = BTreeSet::new();
         let mut next = vec![root["id"].as_str().unwrap().to_owned()];

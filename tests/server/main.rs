@@ -37,6 +37,7 @@ mod script;
 #[path = "../support/web.rs"]
 mod web;
 
+mod client_commands;
 #[path = "../conformance/mod.rs"]
 mod conformance;
 mod external_issuer;

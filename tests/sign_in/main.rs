@@ -39,6 +39,7 @@ mod pages;
 mod person;
 mod providers;
 mod stage;
+mod stdio;
 
 /// An HTTP client of the test's own.
 fn http() -> reqwest::Client {

@@ -27,6 +27,11 @@ pub enum Kind {
     Inspector,
     /// `fastmcp` from PyPI, which registers itself and negotiates the revision.
     FastMcp,
+    /// `portcullis stdio`, as an agent without OAuth starts it: the one of `@modelcontextprotocol/sdk` 1.x. It knows no
+    /// metadata document.
+    Stdio1,
+    /// The same for `@modelcontextprotocol/client` 2.x.
+    Stdio2,
 }
 
 /// How the client is known to the server.
@@ -57,8 +62,10 @@ impl Client {
             Kind::McpRemote => ("clients/mcp-remote.mjs", &[revision]),
             Kind::Inspector => ("clients/inspector.mjs", &[revision]),
             Kind::FastMcp => ("clients/fastmcp-client.py", &[]),
+            Kind::Stdio1 => ("clients/stdio.mjs", &["1", revision]),
+            Kind::Stdio2 => ("clients/stdio.mjs", &["2", revision]),
         };
-        let mut env = vec![("URL", url)];
+        let mut env = vec![("URL", url), ("PORTCULLIS", env!("CARGO_BIN_EXE_portcullis"))];
         match *identity {
             Identity::Preset { client_id, client_secret } => {
                 env.push(("CLIENT_ID", client_id));
@@ -85,9 +92,14 @@ impl Client {
         self.step("call", json!({"name": tool, "arguments": args}), approve).await
     }
 
-    /// Makes its access token useless, so that it must refresh it before the next call. Only the SDKs can.
+    /// Makes its access token useless, so that it must refresh it before the next call. Only the SDKs and `stdio` can.
     pub async fn spoil(&mut self) {
         self.script.must("spoil", Value::Null).await;
+    }
+
+    /// The tools that the Inspector lists with the same sign-in. Only `stdio` can.
+    pub async fn inspect(&mut self) -> Vec<String> {
+        serde_json::from_value(self.0.must("inspect", Value::Null).await["tools"].take()).unwrap()
     }
 
     /// What it got from the token endpoint. Only the SDKs tell.

@@ -12,7 +12,7 @@ mod tls;
 pub use answer::{Answer, AnswerError};
 
 use public_only::{Network, PublicOnly};
-use reqwest::{RequestBuilder, redirect::Policy};
+use reqwest::{Method, Request, RequestBuilder, Response, redirect::Policy};
 use rustls::RootCertStore;
 use std::{error::Error, sync::Arc, time::Duration};
 
@@ -71,6 +71,31 @@ pub enum RequestError {
     /// The request could not be built, for example because its URL is not valid.
     #[error("the request could not be made; is its URL right?")]
     Request(#[source] reqwest::Error),
+}
+
+impl RequestError {
+    /// The error of a request to `host`, or of the body of its response.
+    #[must_use]
+    pub fn of(error: reqwest::Error, host: &str) -> Self {
+        let host = host.to_owned();
+        if error.is_timeout() {
+            Self::Timeout { host }
+        } else if error.is_builder() {
+            Self::Request(error.without_url())
+        } else {
+            Self::Unreachable { host, source: error.without_url() }
+        }
+    }
+
+    /// Whether no connection was made, so that the server has not seen the request.
+    #[must_use]
+    pub fn is_unsent(&self) -> bool {
+        matches!(self, Self::Unreachable { source, .. } if source.is_connect())
+    }
+}
+
+fn host_of(request: &Request) -> String {
+    request.url().host_str().unwrap_or_default().to_owned()
 }
 
 impl Outbound {
@@ -139,20 +164,25 @@ impl HttpClient {
         self.inner.post(url).header(http::header::ACCEPT, "application/json")
     }
 
+    /// Starts a request of any method, without headers. Complete it and pass it to [`HttpClient::send`] or
+    /// [`HttpClient::open`].
+    pub fn request(&self, method: Method, url: &str) -> RequestBuilder {
+        self.inner.request(method, url)
+    }
+
+    /// Sends a request and returns the response as soon as its headers are there, for bodies that are streams. The
+    /// caller limits what it reads, and how long: the timeout of the request ends the body too.
+    pub async fn open(&self, request: RequestBuilder) -> Result<Response, RequestError> {
+        let request = request.build().map_err(|error| RequestError::Request(error.without_url()))?;
+        let host = host_of(&request);
+        self.inner.execute(request).await.map_err(|error| RequestError::of(error, &host))
+    }
+
     /// Sends a request and reads the whole response, whatever its status.
     pub async fn send(&self, request: RequestBuilder) -> Result<Answer, RequestError> {
         let request = request.build().map_err(|error| RequestError::Request(error.without_url()))?;
-        let host = request.url().host_str().unwrap_or_default().to_owned();
-        let failed = |error: reqwest::Error| {
-            let host = host.clone();
-            if error.is_timeout() {
-                RequestError::Timeout { host }
-            } else if error.is_builder() {
-                RequestError::Request(error.without_url())
-            } else {
-                RequestError::Unreachable { host, source: error.without_url() }
-            }
-        };
+        let host = host_of(&request);
+        let failed = |error| RequestError::of(error, &host);
         let mut response = self.inner.execute(request).await.map_err(failed)?;
         let announced = response.content_length().unwrap_or_default();
         if announced > self.max_answer as u64 {

@@ -190,9 +190,10 @@ fn gemini(name: &str, url: &str, id: Option<&str>) -> Vec<Step> {
 
 fn registration<'a>(agent: Agent, config: &ServerConfig, clients: &'a Clients) -> Registration<'a> {
     let policy = &config.client_policy;
-    let document = policy.metadata_documents.as_ref().is_some_and(|documents| {
-        agent.document_host().is_some_and(|host| documents.allowed_hosts.iter().any(|allowed| allowed == host))
-    });
+    let document = policy
+        .metadata_documents
+        .as_ref()
+        .is_some_and(|documents| agent.document_host().is_some_and(|host| documents.allows(host)));
     if document || policy.dynamic_registration.is_some() {
         return Registration::Automatic;
     }
