@@ -7,10 +7,11 @@
 mod answer;
 pub mod guard;
 pub mod public_only;
-mod tls;
+pub mod tls;
 
 pub use answer::{Answer, AnswerError};
 
+use http::Method;
 use public_only::{Network, PublicOnly};
 use reqwest::{RequestBuilder, redirect::Policy};
 use rustls::RootCertStore;
@@ -127,6 +128,11 @@ impl HttpClient {
     #[must_use]
     pub fn with_max_answer(self, bytes: usize) -> Self {
         Self { max_answer: bytes, ..self }
+    }
+
+    /// A request without any headers of its own. Add to it and hand it to [`HttpClient::send`].
+    pub fn request(&self, method: Method, url: &str) -> RequestBuilder {
+        self.inner.request(method, url)
     }
 
     /// A GET that asks for JSON. Add to it and hand it to [`HttpClient::send`].
