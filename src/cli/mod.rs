@@ -5,6 +5,7 @@ pub mod cluster;
 pub mod crds;
 #[cfg(feature = "dev")]
 pub mod dev;
+pub mod doctor;
 pub mod operator;
 pub mod serve;
 mod signals;
@@ -39,6 +40,7 @@ enum Command {
     Serve(serve::Args),
     #[cfg(feature = "dev")]
     Dev(dev::DevArgs),
+    Doctor(doctor::DoctorArgs),
     #[command(hide = true)]
     Agent(agent::AgentArgs),
     /// Print the custom resource definitions
@@ -49,7 +51,7 @@ enum Command {
 #[must_use]
 pub fn main() -> ExitCode {
     match run(Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {}", chain(&*error));
             ExitCode::FAILURE
@@ -57,7 +59,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
+fn run(cli: Cli) -> Result<ExitCode, Box<dyn Error>> {
     match cli.command {
         Command::Operator(args) => {
             logs::init(args.logs.log_format)?;
@@ -73,10 +75,11 @@ fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
             logs::init(Some(LogFormat::Text))?;
             block_on(dev::run(args))??;
         }
+        Command::Doctor(args) => return Ok(doctor::run(args)),
         Command::Agent(args) => return Err(agent::run(args).into()),
         Command::Crds(args) => crds::run(&args)?,
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Runs something to its end. Threads that still wait then, such as for a disk, are not waited for.
