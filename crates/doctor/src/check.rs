@@ -98,8 +98,9 @@ impl Check {
             Self::Tcp => &[Self::Dns],
             Self::Tls => &[Self::Tcp],
             Self::Http => &[Self::Tls],
-            Self::Clock | Self::Challenge | Self::ResourceMetadata | Self::Cors => &[Self::Http],
-            Self::Latency | Self::RateLimits => &[Self::Http],
+            Self::Clock | Self::Challenge | Self::ResourceMetadata | Self::Cors | Self::Latency | Self::RateLimits => {
+                &[Self::Http]
+            }
             Self::IssuerMetadata => &[Self::ResourceMetadata],
             Self::Jwks | Self::Token => &[Self::IssuerMetadata],
             Self::Authorization => &[Self::Token],

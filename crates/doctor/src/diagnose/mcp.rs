@@ -3,7 +3,7 @@
 use super::{not_examined, response::no_reply};
 use crate::{
     Check, Code, Finding, Outcome, documents,
-    observation::{HttpExchange, Observations, RevisionRequest, clipped},
+    observation::{HttpExchange, HttpReply, Observations, RevisionRequest, clipped},
     probe::TOOL,
 };
 use std::time::Duration;
@@ -65,7 +65,7 @@ pub(super) fn call(observed: &Observations) -> Finding {
             not_examined(CHECK)
         };
     };
-    let answer = first.as_ref().ok().and_then(|reply| reply.json()).unwrap_or_default();
+    let answer = first.as_ref().ok().and_then(HttpReply::json).unwrap_or_default();
     if answer["result"].is_object() && answer["result"]["isError"] != true {
         return Finding::ok(CHECK, "whoami answered");
     }

@@ -37,7 +37,6 @@ fn problem(url: &PublicUrl, exchange: &HttpExchange) -> Option<(Code, String)> {
         (401, _) => return None,
         (300..=399, _) => return Some(redirect(url, reply)),
         (200..=299, _) if reply.json().is_some_and(|body| body["jsonrpc"] == "2.0") => Code::NotProtected,
-        (200..=299, _) => Code::NotAnMcpEndpoint,
         (403, Some("address_not_allowed")) => Code::AddressNotAllowed,
         (403, Some("https_required")) => Code::HttpsNotForwarded,
         (403 | 407, _) => Code::ForbiddenByProxy,

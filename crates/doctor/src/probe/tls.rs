@@ -116,8 +116,13 @@ impl RecordingVerifier {
             CertificateError::NotValidYetContext { not_before, .. } => TlsFailure::NotYetValid(timestamp(*not_before)),
             CertificateError::NotValidForName => TlsFailure::WrongName("other names".to_owned()),
             CertificateError::NotValidForNameContext { presented, .. } => TlsFailure::WrongName(names(presented)),
-            CertificateError::UnknownIssuer if self.is_self_signed() => TlsFailure::SelfSigned,
-            CertificateError::UnknownIssuer => TlsFailure::UnknownAuthority(self.chain().len()),
+            // A bad signature: the issuer has the name of a trusted authority, but another key.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature if self.is_self_signed() => {
+                TlsFailure::SelfSigned
+            }
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                TlsFailure::UnknownAuthority(self.chain().len())
+            }
             // As `openssl req -x509` makes them: the certificate of an authority, used for a server.
             CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => TlsFailure::SelfSigned,
             other => TlsFailure::Invalid(clipped(&other.to_string())),

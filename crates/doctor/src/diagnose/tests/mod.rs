@@ -1,5 +1,7 @@
 //! Tables: one fault in the observations of a healthy endpoint, and the findings.
 
+#![expect(clippy::unnecessary_wraps, reason = "the helpers make what observations hold")]
+
 mod documents;
 mod tokens;
 
