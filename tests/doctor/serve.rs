@@ -1,6 +1,6 @@
 //! The real server, as the tests of `serve` start it.
 
-pub use crate::{clock, mounted, replaced_agent};
+use crate::{clock, mounted, replaced_agent};
 
 #[path = "../serve/stage.rs"]
 #[expect(dead_code, reason = "made for the tests of serve")]
