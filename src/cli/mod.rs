@@ -11,6 +11,8 @@ pub mod connect;
 pub mod crds;
 #[cfg(feature = "dev")]
 pub mod dev;
+#[cfg(feature = "doctor")]
+pub mod doctor;
 #[cfg(feature = "dev")]
 pub mod htpasswd;
 #[cfg(feature = "dev")]
@@ -71,6 +73,8 @@ enum Command {
     Serve(serve::Args),
     #[cfg(feature = "dev")]
     Dev(dev::DevArgs),
+    #[cfg(feature = "doctor")]
+    Doctor(doctor::DoctorArgs),
     #[cfg(feature = "connect")]
     Connect(connect::ConnectArgs),
     #[cfg(feature = "dev")]
@@ -119,6 +123,8 @@ fn run(cli: Cli) -> Result<ExitCode, Box<dyn Error>> {
             logs::init(Some(LogFormat::Text))?;
             block_on(dev::run(args))??;
         }
+        #[cfg(feature = "doctor")]
+        Command::Doctor(args) => return Ok(doctor::run(args)),
         #[cfg(feature = "connect")]
         Command::Connect(args) => connect::run(args)?,
         Command::Agent(args) => return Err(agent::run(args).into()),

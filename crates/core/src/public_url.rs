@@ -24,6 +24,14 @@ pub struct PublicUrlError {
     why: &'static str,
 }
 
+impl PublicUrlError {
+    /// What is wrong, without the URL: it may contain a password.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        self.why
+    }
+}
+
 impl FromStr for PublicUrl {
     type Err = PublicUrlError;
 

@@ -7,10 +7,11 @@
 mod answer;
 pub mod guard;
 pub mod public_only;
-mod tls;
+pub mod tls;
 
 pub use answer::{Answer, AnswerError};
 
+use http::Method;
 use public_only::{Network, PublicOnly};
 use reqwest::{Method, Request, RequestBuilder, Response, redirect::Policy};
 use rustls::RootCertStore;
@@ -152,6 +153,11 @@ impl HttpClient {
     #[must_use]
     pub fn with_max_answer(self, bytes: usize) -> Self {
         Self { max_answer: bytes, ..self }
+    }
+
+    /// Starts a request without headers. Complete it and pass it to [`HttpClient::send`].
+    pub fn request(&self, method: Method, url: &str) -> RequestBuilder {
+        self.inner.request(method, url)
     }
 
     /// Starts a GET request that accepts JSON. Complete it and pass it to [`HttpClient::send`].

@@ -1,0 +1,30 @@
+//! Diagnoses an endpoint from outside, as a client sees it: from DNS to a call of a tool.
+//!
+//! [`probe`] does the I/O and records plain data. [`diagnose`] is pure: from the data to [`Finding`]s, in the order of
+//! causes. [`report`] renders the findings for users and for programs.
+
+mod check;
+mod code;
+pub mod diagnose;
+mod documents;
+mod finding;
+pub mod observation;
+pub mod probe;
+pub mod redact;
+pub mod report;
+
+pub use check::Check;
+pub use code::{Code, reference};
+pub use finding::{Finding, Outcome, Severity};
+pub use probe::{Credentials, Origin, OriginError, Target};
+pub use report::Report;
+
+use portcullis_core::clock::Clock;
+use portcullis_outbound::OutboundError;
+
+/// Examines an endpoint. Fails only if the client itself cannot be set up, for example because of an unreadable CA bundle.
+pub async fn examine(target: &Target, clock: &dyn Clock) -> Result<Report, OutboundError> {
+    let observations = probe::probe(target, clock).await?;
+    let findings = diagnose::diagnose(&observations);
+    Ok(Report::new(observation::shown_url(&target.url), observations.time, findings))
+}
