@@ -11,7 +11,6 @@ pub mod tls;
 
 pub use answer::{Answer, AnswerError};
 
-use http::Method;
 use public_only::{Network, PublicOnly};
 use reqwest::{Method, Request, RequestBuilder, Response, redirect::Policy};
 use rustls::RootCertStore;
@@ -153,11 +152,6 @@ impl HttpClient {
     #[must_use]
     pub fn with_max_answer(self, bytes: usize) -> Self {
         Self { max_answer: bytes, ..self }
-    }
-
-    /// Starts a request without headers. Complete it and pass it to [`HttpClient::send`].
-    pub fn request(&self, method: Method, url: &str) -> RequestBuilder {
-        self.inner.request(method, url)
     }
 
     /// Starts a GET request that accepts JSON. Complete it and pass it to [`HttpClient::send`].
