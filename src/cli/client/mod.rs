@@ -28,6 +28,7 @@ const MAX_SECRET: usize = 4096;
 const OPENERS: [&str; 2] = ["xdg-open", "open"];
 
 /// The commands of people at an endpoint.
+#[expect(missing_docs, reason = "the arguments of each command have its description")]
 #[derive(Debug, Subcommand)]
 pub enum ClientCommand {
     Login(login::LoginArgs),
