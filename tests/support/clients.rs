@@ -99,7 +99,7 @@ impl Client {
 
     /// The tools that the Inspector lists with the same sign-in. Only `stdio` can.
     pub async fn inspect(&mut self) -> Vec<String> {
-        serde_json::from_value(self.0.must("inspect", Value::Null).await["tools"].take()).unwrap()
+        serde_json::from_value(self.script.must("inspect", Value::Null).await["tools"].take()).unwrap()
     }
 
     /// What it got from the token endpoint. Only the SDKs tell.
