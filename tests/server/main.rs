@@ -14,7 +14,6 @@ mod clock;
 #[path = "../support/dev.rs"]
 mod dev;
 #[path = "../support/form_browser.rs"]
-#[expect(dead_code, reason = "made for people who allow what they are asked")]
 mod form_browser;
 #[path = "../support/github.rs"]
 mod github;
