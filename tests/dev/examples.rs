@@ -48,6 +48,7 @@ fn every_example_is_served() {
             "gateway.yaml" => Some("spec.exposure: for a cluster"),
             "ingress-traefik.yaml" => Some("spec.exposure, spec.network: for a cluster"),
             "tls.yaml" => Some("spec.tls: for a cluster"),
+            "try.yaml" => Some("spec.deployment: for a cluster"),
             _ => None,
         };
         assert_eq!(ignored.map(str::trim), expected, "{name}: {said}");

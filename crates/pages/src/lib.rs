@@ -25,7 +25,7 @@ pub use headers::secure;
 use agent_setup::AgentSetup;
 use askama::Template;
 use axum::{
-    Router,
+    Json, Router,
     extract::{Request, State},
     middleware::{Next, from_fn_with_state, map_response},
     response::{Html, IntoResponse as _, Response},
@@ -40,6 +40,7 @@ use portcullis_core::{PublicUrl, clock::Clock, grant::GrantUser, rng};
 use portcullis_identity::{LoginInfo, Logins};
 use portcullis_oauth::{AuthorizationServer, UserStatus, seal::Sealer, user_rules::Ended};
 use portcullis_telemetry::audit::{Event, FormRefused, RequestContext};
+use serde_json::json;
 use session::{Cookie, Session};
 use std::sync::Arc;
 use view::Frame;
@@ -328,5 +329,22 @@ async fn own_forms(State(pages): State<Arc<Pages>>, request: Request, next: Next
 }
 
 async fn wrong_method(State(pages): State<Arc<Pages>>, request: Request) -> Response {
-    pages.show(&RequestContext::of(request.extensions()), &ErrorPage::method())
+    let from = RequestContext::of(request.extensions());
+    if accepts_html(request.headers()) {
+        return pages.show(&from, &ErrorPage::method());
+    }
+    // A program, such as a client whose path a proxy has rewritten.
+    let problem = json!({
+        "error": "method_not_allowed",
+        "error_description": format!("this page does not support {}", request.method()),
+        "request_id": from.id.as_str(),
+    });
+    (StatusCode::METHOD_NOT_ALLOWED, Json(problem)).into_response()
+}
+
+/// Whether a browser asks for a page.
+#[must_use]
+pub fn accepts_html(headers: &HeaderMap) -> bool {
+    let mut accepted = headers.get_all(header::ACCEPT).iter();
+    accepted.any(|value| value.to_str().is_ok_and(|accept| accept.contains("text/html")))
 }

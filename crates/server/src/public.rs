@@ -368,9 +368,7 @@ fn unknown_path(pages: Option<&Pages>, request: &Request) -> Response {
 
 /// Whether a browser opens the URL for a user.
 pub(crate) fn is_navigation(request: &Request) -> bool {
-    let mut accepted = request.headers().get_all(header::ACCEPT).iter();
-    request.method() == Method::GET
-        && accepted.any(|value| value.to_str().is_ok_and(|accept| accept.contains("text/html")))
+    request.method() == Method::GET && portcullis_pages::accepts_html(request.headers())
 }
 
 async fn unknown_method(request: Request) -> Response {

@@ -40,7 +40,7 @@ fn problem(url: &PublicUrl, exchange: &HttpExchange) -> Option<(Code, String)> {
         (403, Some("address_not_allowed")) => Code::AddressNotAllowed,
         (403, Some("https_required")) => Code::HttpsNotForwarded,
         (403 | 407, _) => Code::ForbiddenByProxy,
-        (404, Some(_)) => Code::PathUnknown,
+        (404 | 405, Some(_)) => Code::PathUnknown,
         (404, None) => Code::PathNotRouted,
         (429, _) => Code::RateLimited,
         (502..=504, None) => Code::NoServer,

@@ -265,6 +265,7 @@ fn responses_without_a_token() {
         (html(403), Code::ForbiddenByProxy),
         (html(404), Code::PathNotRouted),
         (Ok(reply(404, &[], r#"{"error": "not_found", "request_id": "r"}"#)), Code::PathUnknown),
+        (refusal(405, "method_not_allowed"), Code::PathUnknown),
         (html(405), Code::NotAnMcpEndpoint),
         (html(200), Code::NotAnMcpEndpoint),
         (json_reply(&json!({"jsonrpc": "2.0", "id": 1, "result": {}})), Code::NotProtected),
