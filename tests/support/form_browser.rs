@@ -42,6 +42,7 @@ impl Browser {
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let host = self.origin.rsplit('/').next().unwrap();
         let request = self.http.request(method, format!("{}{path}", self.server)).header("Host", host);
+        let request = request.header("Accept", "text/html,application/xhtml+xml,*/*;q=0.8");
         match &self.cookie {
             Some(cookie) => request.header("Cookie", cookie),
             None => request,
