@@ -19,7 +19,7 @@ pub struct ManArgs {
     output: Option<PathBuf>,
 }
 
-/// Why the pages could not be written.
+/// The error of `portcullis man`.
 #[derive(Debug, thiserror::Error)]
 pub enum ManCommandError {
     /// The folder or a file in it could not be written.
@@ -27,15 +27,15 @@ pub enum ManCommandError {
     Output {
         /// The folder.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
-    /// Standard output was closed, or is full.
+    /// Standard output is closed or full.
     #[error("standard output could not be written to")]
     Print(#[source] io::Error),
 }
 
-/// Runs the command for this command line.
+/// Runs the command.
 pub fn run(args: &ManArgs, program: Command) -> Result<(), ManCommandError> {
     if let Some(folder) = &args.output {
         let written = fs::create_dir_all(folder).and_then(|()| clap_mangen::generate_to(program, folder));

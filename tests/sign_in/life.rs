@@ -4,7 +4,7 @@
 use crate::{
     browser::Browser,
     clients::{Client, Identity, Kind, nobody},
-    stage::{Manifests, PASSWORD, PUBLIC, Stage, USER},
+    stage::{Manifests, PUBLIC, Stage},
 };
 use serde_json::{Value, json};
 
@@ -22,16 +22,6 @@ enum Decision {
 struct Person(Browser);
 
 impl Person {
-    async fn signed_in(stage: &Stage) -> Self {
-        let mut browser = Browser::start().await;
-        browser.open(&format!("{}/login", stage.origin)).await;
-        browser.fill("User name", USER).await;
-        browser.fill("Password", PASSWORD).await;
-        browser.press("Sign in").await;
-        browser.find("No agent has access").await;
-        Self(browser)
-    }
-
     /// Decides, and gives the text of the page that asked.
     async fn decide(&mut self, url: &str, decision: Decision) -> String {
         let page = self.0.open(url).await;
@@ -72,7 +62,7 @@ async fn expiry(client: &mut Client) -> String {
 
 async fn life(kind: Kind) {
     let stage = Manifests::new().start().await;
-    let mut person = Person::signed_in(&stage).await;
+    let mut person = Person(stage.signed_in().await);
 
     // The same client on two machines, ten minutes apart. On the second it may do less.
     let mut laptop = connected(kind, &stage, &mut person, Decision::Allow).await;

@@ -2,6 +2,7 @@
 //! server on the planned files.
 
 use crate::{
+    browser::Browser,
     clock::ManualClock,
     mounted::{Files, Volume},
     web::{Page, Web},
@@ -172,6 +173,17 @@ impl Manifests {
 }
 
 impl Stage {
+    /// A browser in which the user is signed in.
+    pub async fn signed_in(&self) -> Browser {
+        let mut browser = Browser::start().await;
+        browser.open(&format!("{}/login", self.origin)).await;
+        browser.fill("User name", USER).await;
+        browser.fill("Password", PASSWORD).await;
+        browser.press("Sign in").await;
+        browser.find("No agent has access").await;
+        browser
+    }
+
     /// Lets time pass.
     pub fn pass(&self, minutes: i64) {
         self.clock.set(self.clock.now() + SignedDuration::from_mins(minutes));

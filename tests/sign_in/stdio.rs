@@ -4,20 +4,9 @@
 use crate::{
     browser::Browser,
     clients::{Client, Identity, Kind},
-    stage::{CONFIDENTIAL, Manifests, PASSWORD, PUBLIC, Stage, USER},
+    stage::{CONFIDENTIAL, Manifests, PUBLIC},
 };
 use serde_json::{Value, json};
-
-/// A browser in which the user is signed in.
-async fn signed_in(stage: &Stage) -> Browser {
-    let mut browser = Browser::start().await;
-    browser.open(&format!("{}/login", stage.origin)).await;
-    browser.fill("User name", USER).await;
-    browser.fill("Password", PASSWORD).await;
-    browser.press("Sign in").await;
-    browser.find("No agent has access").await;
-    browser
-}
 
 /// The user allows what `portcullis login` asks for, and sees its last page.
 async fn allow(browser: &mut Browser, url: &str) {
@@ -40,7 +29,7 @@ async fn whoami(client: &mut Client) -> Result<Value, String> {
 async fn every_sdk_connects_as_every_client() {
     let stage = Manifests::new().open().start().await;
     let secret = stage.secret(CONFIDENTIAL);
-    let mut browser = signed_in(&stage).await;
+    let mut browser = stage.signed_in().await;
     let kinds = [(Kind::Stdio1, "2025-11-25"), (Kind::Stdio2, "2025-11-25"), (Kind::Stdio2, "2026-07-28")];
     let identities = [
         Identity::Preset { client_id: PUBLIC, client_secret: None },
@@ -64,7 +53,7 @@ async fn every_sdk_connects_as_every_client() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_expires_and_the_access_ends() {
     let stage = Manifests::new().open().start().await;
-    let mut browser = signed_in(&stage).await;
+    let mut browser = stage.signed_in().await;
     let mut client = Client::start(Kind::Stdio2, "2025-11-25", &stage.url, &Identity::Dynamic).await;
     let tools = client.connect(async |url| allow(&mut browser, url).await).await.unwrap();
     assert_eq!(client.inspect().await, tools);

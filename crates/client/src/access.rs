@@ -17,7 +17,7 @@ pub struct Access {
     clock: Arc<dyn Clock>,
 }
 
-/// Why there is no access token.
+/// The reason for a missing access token.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
     /// No user has signed in.

@@ -1,4 +1,4 @@
-//! What is stored of a sign-in at one endpoint, and when an access token must be refreshed.
+//! The stored result of a sign-in at one endpoint, and the time at which its access token must be refreshed.
 
 use jiff::{SignedDuration, Timestamp};
 use portcullis_core::PublicUrl;
@@ -7,7 +7,7 @@ use std::fmt;
 
 /// The version of the format.
 const VERSION: u32 = 1;
-/// How long before its expiry an access token is refreshed: longer than a request takes to arrive.
+/// The time before its expiry at which an access token is refreshed. It is longer than a request takes to arrive.
 const REFRESH_BEFORE: SignedDuration = SignedDuration::from_secs(60);
 
 /// The client of a sign-in.

@@ -26,7 +26,7 @@ pub struct Store {
 /// Why the store cannot be used. The messages contain no secret.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// There is no home folder.
+    /// The user has no home folder.
     #[error(
         "neither XDG_STATE_HOME nor HOME is an absolute path, so that there is no folder for tokens; set one of them"
     )]
@@ -56,7 +56,7 @@ pub enum StoreError {
     /// The file system failed.
     #[error("{path} cannot be {action}", path = .path.display())]
     Io {
-        /// What failed.
+        /// The operation that failed.
         action: &'static str,
         /// The file or folder.
         path: PathBuf,

@@ -1,8 +1,8 @@
-//! What `--dry-run` shows.
+//! The unified diff that `--dry-run` prints.
 
 use similar::TextDiff;
 
-/// How many unchanged lines are shown around a change.
+/// The number of unchanged lines around a change.
 const CONTEXT: usize = 3;
 
 /// The change of a file as a unified diff; empty if there is none.

@@ -1,4 +1,4 @@
-//! What each client's configuration has for one server.
+//! The entry for one server in the configuration of each client.
 
 use crate::{EditError, FileClient, ServerName};
 use portcullis_core::PublicUrl;

@@ -12,7 +12,7 @@ pub enum EditError {
         line: usize,
         /// In characters, counted from 1.
         column: usize,
-        /// What the parser expected.
+        /// The syntax that the parser expected.
         problem: String,
     },
     /// The part that has the servers is something else.

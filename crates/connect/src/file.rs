@@ -12,7 +12,7 @@ use std::{
 
 /// The largest file that is read. Claude Code's, which has a history, takes some megabytes.
 const MAX_BYTES: u64 = 32 * 1024 * 1024;
-/// How many backups may be made in one second.
+/// The maximum number of backups in one second.
 const MAX_BACKUPS: u32 = 100;
 /// The permissions of a file, without the bits that change who runs it.
 const PERMISSIONS: u32 = 0o777;
@@ -20,7 +20,7 @@ const PERMISSIONS: u32 = 0o777;
 /// A configuration file as it was read.
 #[derive(Debug)]
 pub struct ConfigFile {
-    /// Where links lead.
+    /// The target of symbolic links.
     path: PathBuf,
     /// `None` if there was no file.
     content: Option<(String, Metadata)>,
@@ -34,7 +34,7 @@ pub enum FileError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system reported.
+        /// The error of the system.
         source: io::Error,
     },
     /// It is a folder, a device or a pipe.
@@ -72,7 +72,7 @@ pub enum FileError {
     Backup {
         /// The backup.
         path: PathBuf,
-        /// What the system reported.
+        /// The error of the system.
         source: io::Error,
     },
     /// The new content cannot be written.
@@ -80,7 +80,7 @@ pub enum FileError {
     Write {
         /// The file.
         path: PathBuf,
-        /// What the system reported.
+        /// The error of the system.
         source: io::Error,
     },
 }
@@ -102,7 +102,7 @@ impl ConfigFile {
         }
     }
 
-    /// What it contained; empty if it was missing.
+    /// The content of the file; empty if the file was missing.
     #[must_use]
     pub fn text(&self) -> &str {
         self.content.as_ref().map_or("", |(text, _)| text)

@@ -1,4 +1,4 @@
-//! What a user does in a client: after its file was changed, or instead of a file.
+//! The steps for a user in a client: after its file was changed, or instead of a file.
 
 use crate::{FileClient, Server, WebClient};
 
@@ -16,7 +16,7 @@ pub enum Unreachable {
     Port,
 }
 
-/// How the sign-in begins once the file has the entry.
+/// The steps that start the sign-in, once the file has the entry.
 #[must_use]
 pub fn next_step(client: FileClient, server: &Server) -> String {
     let name = &server.name;
@@ -36,7 +36,7 @@ pub fn next_step(client: FileClient, server: &Server) -> String {
     }
 }
 
-/// What to enter where in a web application.
+/// The values to enter in a web application.
 pub fn paste(client: WebClient, server: &Server) -> Result<String, Unreachable> {
     if !server.url.is_https() {
         return Err(Unreachable::Loopback);

@@ -24,7 +24,7 @@ pub use name::{ServerName, ServerNameError};
 /// A byte order mark, which some editors on Windows put first.
 const BYTE_ORDER_MARK: &str = "\u{feff}";
 
-/// What adding a server does to a configuration file.
+/// The effect of adding a server on a configuration file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// The file has the entry already; further members of the entry do not matter.
@@ -45,7 +45,7 @@ impl Change {
     }
 }
 
-/// Adds `server` to the configuration of `client`. `text` is the content of its file; empty if there is no file.
+/// Adds `server` to the configuration of `client`. `text` is the content of its file; empty if the file does not exist.
 pub fn add(client: FileClient, text: &str, server: &Server) -> Result<Change, EditError> {
     let (mark, text) = split_mark(text);
     let change = match client {
@@ -59,7 +59,7 @@ pub fn add(client: FileClient, text: &str, server: &Server) -> Result<Change, Ed
     Ok(change.map(|text| format!("{mark}{text}")))
 }
 
-/// The text without the entry `name`; `None` if there is no such entry.
+/// The text without the entry `name`; `None` if the entry does not exist.
 pub fn remove(client: FileClient, text: &str, name: &ServerName) -> Result<Option<String>, EditError> {
     let (mark, text) = split_mark(text);
     let removed = match client {
@@ -73,7 +73,7 @@ pub fn remove(client: FileClient, text: &str, name: &ServerName) -> Result<Optio
     Ok(removed.map(|text| format!("{mark}{text}")))
 }
 
-/// Where opencode 2, or 1, has the servers.
+/// The member with the servers, in the format of opencode 2 or 1.
 fn opencode_path(native: bool) -> &'static [&'static str] {
     if native { &["mcp", "servers"] } else { FileClient::Opencode.path() }
 }

@@ -1,4 +1,4 @@
-//! Where each client's configuration file is.
+//! The path of each client's configuration file.
 
 use crate::FileClient;
 use std::path::{Path, PathBuf};
@@ -36,7 +36,7 @@ impl Folders {
         set.unwrap_or_else(|| self.home.join(".config"))
     }
 
-    /// Where applications that are made with Electron keep their data.
+    /// The folder for the data of Electron applications.
     fn application(&self, system: System) -> PathBuf {
         match system {
             System::Linux => self.xdg(),

@@ -186,12 +186,34 @@ fn folded(text: &str) -> String {
     skeleton(&lower).filter(|char| char.is_alphanumeric()).collect()
 }
 
+/// The names in a TLS certificate, for messages. `presented` is from an error of rustls, which writes `DnsName("a")`.
+#[must_use]
+pub fn in_certificate(presented: &[String]) -> String {
+    let plain = |name: &String| name.split('"').nth(1).unwrap_or(name).to_owned();
+    match presented {
+        [] => "no name".to_owned(),
+        some => some.iter().map(plain).collect::<Vec<_>>().join(", "),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
     const MOST: usize = 64;
+
+    #[test]
+    fn certificates_have_plain_names() {
+        for (presented, text) in [
+            (&[][..], "no name"),
+            (&["DnsName(\"a.example\")", "DnsName(\"*.b.example\")"], "a.example, *.b.example"),
+            (&["IpAddress(127.0.0.1)"], "IpAddress(127.0.0.1)"),
+        ] {
+            let presented: Vec<String> = presented.iter().map(|&name| name.to_owned()).collect();
+            assert_eq!(in_certificate(&presented), text);
+        }
+    }
 
     #[test]
     fn honest_names_of_one_script_stay() {

@@ -25,7 +25,7 @@ pub struct PublicUrlError {
 }
 
 impl PublicUrlError {
-    /// What is wrong, without the URL: it may contain a password.
+    /// The reason without the URL, which may contain a password.
     #[must_use]
     pub const fn reason(&self) -> &'static str {
         self.why

@@ -1,4 +1,4 @@
-//! What the recorded documents say, as far as the next request depends on it.
+//! The values in recorded documents on which the next request depends.
 
 use crate::observation::{HttpExchange, HttpReply, Observations};
 use portcullis_core::loopback::is_loopback;

@@ -1,8 +1,8 @@
-//! What one check found out.
+//! The result of one check.
 
 use crate::{Check, Code};
 
-/// How serious a finding is.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
     /// As it should be.
@@ -46,11 +46,11 @@ pub enum Outcome {
 pub struct Finding {
     /// The check.
     pub check: Check,
-    /// What it is about if a check has several findings, such as an origin.
+    /// The subject, such as an origin, if a check has several findings.
     pub subject: Option<String>,
     /// The outcome.
     pub outcome: Outcome,
-    /// What was seen. Never contains a secret.
+    /// The observation. It never contains a secret.
     pub seen: String,
 }
 
@@ -71,7 +71,7 @@ impl Finding {
         Self { subject: Some(subject.to_owned()), ..self }
     }
 
-    /// How serious it is.
+    /// The severity.
     #[must_use]
     pub const fn severity(&self) -> Severity {
         match self.outcome {
@@ -90,7 +90,7 @@ impl Finding {
         }
     }
 
-    /// Whether it is a failure.
+    /// Whether the finding is a failure.
     #[must_use]
     pub const fn is_failure(&self) -> bool {
         matches!(self.severity(), Severity::Failure)

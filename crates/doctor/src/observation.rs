@@ -1,4 +1,4 @@
-//! What a probe recorded: plain data without secrets. Each field stays empty until its probe has run.
+//! The records of the probes: plain data without secrets. Each field stays empty until its probe has run.
 
 use http::HeaderMap;
 use jiff::Timestamp;
@@ -52,7 +52,7 @@ pub struct ConnectionAttempt {
     pub failure: Option<ConnectFailure>,
 }
 
-/// Why there is no connection.
+/// The reason for a failed connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConnectFailure {
     /// The host refused it.
@@ -96,7 +96,7 @@ pub enum TlsFailure {
 /// A response, or why there is none.
 pub type HttpExchange = Result<HttpReply, NoReply>;
 
-/// Why there is no response.
+/// The reason for a missing response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoReply {
     /// It did not arrive in time.
@@ -114,7 +114,7 @@ pub struct HttpReply {
     pub headers: BTreeMap<String, Vec<String>>,
     /// The body.
     pub body: String,
-    /// How long it took.
+    /// The duration.
     pub took: Duration,
 }
 
@@ -149,7 +149,7 @@ pub struct TokenRequest {
     pub by_body: Option<TokenOutcome>,
 }
 
-/// What the token endpoint answered.
+/// The response of the token endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TokenOutcome {
     /// A token. Its audience, if it is a JWT.
@@ -163,7 +163,7 @@ pub enum TokenOutcome {
         status: u16,
         /// The error code.
         error: Option<String>,
-        /// What the server says.
+        /// The description of the error, from the server.
         description: String,
     },
     /// No response.

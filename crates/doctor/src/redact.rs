@@ -4,7 +4,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use std::fmt;
 use url::form_urlencoded;
 
-/// What replaces a secret.
+/// The replacement for a secret.
 const REPLACEMENT: &str = "[secret]";
 /// Shorter texts are not replaced: they occur in too many other words.
 const SHORTEST: usize = 4;

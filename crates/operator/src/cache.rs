@@ -42,7 +42,7 @@ where
     newest: Mutex<HashMap<String, u64>>,
 }
 
-/// Where an object comes from.
+/// The source of an object.
 #[derive(Clone, Copy, Debug)]
 enum Source {
     Watch,

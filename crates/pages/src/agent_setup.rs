@@ -1,4 +1,4 @@
-//! How to connect each well-known agent to this endpoint: the steps depend on the clients that the endpoint accepts.
+//! The steps to connect each well-known agent to this endpoint, which depend on the clients that the endpoint accepts.
 //! `docs/clients.md` has the sources.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -15,22 +15,22 @@ use url::form_urlencoded;
 pub(crate) struct AgentSetup {
     /// The name of the agent.
     pub name: &'static str,
-    /// What the user does, in this order.
+    /// The steps, in this order.
     pub steps: Vec<Step>,
 }
 
 /// One step.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Step {
-    /// What to do.
+    /// The instruction.
     pub text: String,
-    /// What to type or to paste.
+    /// The text to type or to paste.
     pub code: Option<String>,
-    /// A link that does it: its target and its text.
+    /// A link that performs the step: its target and its text.
     pub link: Option<(String, &'static str)>,
 }
 
-/// How an agent becomes a client of the endpoint.
+/// The method by which an agent becomes a client of the endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Registration<'a> {
     /// It describes itself by a metadata document, or registers itself: the URL is enough.

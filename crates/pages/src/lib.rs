@@ -78,7 +78,7 @@ pub struct Pages {
     cookie: Cookie,
     /// How long a consent lasts, in words.
     lifetime: String,
-    /// How to connect each well-known agent. `None`: the endpoint's own URL is at the path of the landing page.
+    /// The setup of each well-known agent. `None`: the endpoint's own URL is at the path of the landing page.
     setups: Option<Vec<AgentSetup>>,
     server: Arc<AuthorizationServer>,
     logins: Arc<Logins>,

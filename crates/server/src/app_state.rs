@@ -54,7 +54,7 @@ pub(crate) struct AppState {
     rate: MessageRate,
 }
 
-/// What the state depends on beside the mounted files.
+/// The inputs of the state other than the mounted files.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Machine {
     /// The memory limit of the process, in bytes.

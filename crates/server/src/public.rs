@@ -59,7 +59,7 @@ use tower_http::cors::{AllowHeaders, AllowOrigin, Any, CorsLayer};
 
 /// The cache lifetime of discovery documents, which is short because keys rotate.
 const DOCUMENT_CACHING: HeaderValue = HeaderValue::from_static("public, max-age=300");
-/// How long server cards may be cached: as SEP-2127 recommends.
+/// The cache lifetime of server cards, which SEP-2127 recommends.
 const CARD_CACHING: &str = "public, max-age=3600";
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 

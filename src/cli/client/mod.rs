@@ -27,7 +27,7 @@ const MAX_SECRET: usize = 4096;
 /// The commands that open a URL: that of freedesktop.org, and that of macOS.
 const OPENERS: [&str; 2] = ["xdg-open", "open"];
 
-/// The commands of people at an endpoint.
+/// The commands for users of an endpoint.
 #[expect(missing_docs, reason = "the arguments of each command have its description")]
 #[derive(Debug, Subcommand)]
 pub enum ClientCommand {
@@ -41,7 +41,7 @@ pub enum ClientCommand {
     Cp(workspace::CpArgs),
 }
 
-/// How the endpoint is reached.
+/// The options of the connection to the endpoint.
 #[derive(Args, Debug)]
 pub struct ConnectionOptions {
     /// Certificates (PEM) of authorities to trust in addition to the public ones.
@@ -63,7 +63,7 @@ pub struct ClientOptions {
     scope: Option<String>,
 }
 
-/// Why a command failed.
+/// The error of a command.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientCommandError {
     /// A file that an option names cannot be read.

@@ -19,7 +19,7 @@ pub struct GivenClient {
     pub secret: Option<String>,
 }
 
-/// Why there is no client to sign in with.
+/// The reason why no OAuth client can be used for the sign-in.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ClientChoiceError {
     /// The server registers no clients, and none is given.

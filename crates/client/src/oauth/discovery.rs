@@ -12,7 +12,7 @@ use portcullis_outbound::{Answer, AnswerError, HttpClient, RequestError};
 /// A request that every MCP server refuses without a token, and that changes nothing.
 const PROBE: &str = r#"{"jsonrpc":"2.0","id":0,"method":"ping"}"#;
 
-/// What a sign-in needs to know of an endpoint.
+/// The metadata of an endpoint that a sign-in needs.
 #[derive(Clone, Debug)]
 pub struct Discovered {
     /// The value of the parameter `resource` (RFC 8707).
@@ -26,7 +26,7 @@ pub struct Discovered {
 /// Why the authorization server cannot be found.
 #[derive(Debug, thiserror::Error)]
 pub enum DiscoveryError {
-    /// There is no response.
+    /// The request failed without a response.
     #[error(transparent)]
     Request(#[from] RequestError),
     /// The endpoint needs no token.
@@ -42,7 +42,7 @@ pub enum DiscoveryError {
     /// A document cannot be fetched or parsed.
     #[error("the {name} at {url} cannot be used")]
     Document {
-        /// What the document is.
+        /// The kind of document.
         name: &'static str,
         /// Its URL.
         url: String,

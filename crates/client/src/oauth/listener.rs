@@ -15,7 +15,7 @@ use std::{io, net::Ipv4Addr, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::mpsc, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-/// How long the browser gets to read the last page.
+/// The time that the browser has to read the last page.
 const LAST_PAGE: Duration = Duration::from_secs(2);
 const DONE: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Signed in</title>\
     <h1>You are signed in</h1><p>You can close this page and go back to the terminal.</p></html>";
@@ -30,7 +30,7 @@ pub(super) struct CallbackListener {
     port: u16,
 }
 
-/// What the handler knows.
+/// The state of the handler.
 struct Expected {
     state: String,
     server: AuthorizationServer,

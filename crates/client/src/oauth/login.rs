@@ -20,7 +20,7 @@ use std::{io, time::Duration};
 use tokio::{sync::mpsc, time::timeout};
 use url::Url;
 
-/// How long a user may take in the browser.
+/// The time that a user has in the browser.
 const SIGN_IN: Duration = Duration::from_mins(10);
 /// A token that no server issues: the response to its revocation shows only whether the client is known.
 const NO_TOKEN: &str = "none";
@@ -44,7 +44,7 @@ pub enum LoginError {
     /// The authorization server cannot be used.
     #[error(transparent)]
     Metadata(#[from] MetadataError),
-    /// There is no client.
+    /// No OAuth client can be used.
     #[error(transparent)]
     Client(#[from] ClientChoiceError),
     /// The registration failed.
@@ -70,7 +70,7 @@ pub enum LoginError {
 /// Why a client could not be registered.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistrationError {
-    /// There is no response.
+    /// The request failed without a response.
     #[error(transparent)]
     Request(#[from] RequestError),
     /// The server refused it, or the response cannot be parsed.

@@ -10,7 +10,7 @@ use reqwest::RequestBuilder;
 use serde::Deserialize;
 use url::form_urlencoded::byte_serialize;
 
-/// What a client exchanges for tokens.
+/// The credential that a client exchanges for tokens.
 #[derive(Clone, Copy)]
 pub(super) enum TokenGrant<'a> {
     /// An authorization code, with the PKCE verifier (RFC 7636).
@@ -34,7 +34,7 @@ pub(super) enum TokenGrant<'a> {
 /// Why there are no tokens. The messages contain no secret.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
-    /// There is no response.
+    /// The request failed without a response.
     #[error(transparent)]
     Request(#[from] RequestError),
     /// The server refused the request (RFC 6749 §5.2).

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-/// How long a request is tried again. A restart of a server takes seconds.
+/// The time for which a request is repeated. A restart of a server takes seconds.
 const RETRY_FOR: Duration = Duration::from_mins(1);
 /// The first pause.
 const FIRST: Duration = Duration::from_millis(200);
 /// The longest pause.
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// How a request failed.
+/// The failure of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Failure {
     /// The server did not see the request: there was no connection, or it answered 429 or 503. With the server's

@@ -101,7 +101,7 @@ fn error_text(id: &Value, code: i64, text: &str) -> String {
     json!({"jsonrpc": "2.0", "id": id, "error": {"code": code, "message": text}}).to_string()
 }
 
-/// What the server sent for a request.
+/// The response of the server to a request.
 #[derive(Debug, PartialEq)]
 pub(super) enum Received {
     /// The response, as one line.

@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 const QUEUE: usize = 16;
 /// The requests in progress.
 const MAX_REQUESTS: usize = 64;
-/// How long requests in progress may take after the end of the input.
+/// The time that requests in progress have after the end of the input.
 const DRAIN: Duration = Duration::from_secs(30);
 /// The method whose response comes at the end of a subscription.
 const LISTEN: &str = "subscriptions/listen";

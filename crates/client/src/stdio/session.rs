@@ -1,4 +1,4 @@
-//! What the relay remembers of the conversation in revisions with `initialize`: the negotiated revision and, if the
+//! The state of the conversation in revisions with `initialize`: the negotiated revision and, if the
 //! server has sessions, the id of the session.
 
 use super::message::Request;

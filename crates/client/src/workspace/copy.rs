@@ -85,7 +85,7 @@ async fn download(rest: &RestClient, workspace: &str, from: &str, to: &Path) -> 
         Err(error) => Err(error),
     };
     if done.is_err() {
-        // What is left of it has a name of its own, and the next copy replaces it.
+        // An unfinished file has a separate name, and the next copy replaces it.
         let _ = fs::remove_file(&unfinished).await;
     }
     done

@@ -17,7 +17,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// How long one request waits for output, in seconds. Below the time limit of requests that proxies have.
+/// The time that one request waits for output, in seconds. It is below the time limit of requests that proxies have.
 pub(super) const WAIT_SECONDS: u32 = 20;
 /// The size of a part of an output file.
 const PART: usize = 1 << 20;

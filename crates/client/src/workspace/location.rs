@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, str::FromStr};
 
-/// Where `cp` reads or writes.
+/// A file that `cp` reads or writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Location {
     /// A path on this machine.
@@ -19,7 +19,7 @@ pub enum Location {
 /// Why a text is not a location.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LocationError {
-    /// There is no path after the colon, or no text at all.
+    /// The text is empty, or has no path after the colon.
     #[error("{0:?} has no path; write a local path, or WORKSPACE:PATH such as web:src/main.rs")]
     NoPath(String),
 }

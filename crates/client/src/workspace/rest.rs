@@ -13,7 +13,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use std::time::Duration;
 use url::form_urlencoded;
 
-/// What is encoded in a segment of a path (RFC 3986 §3.3).
+/// The characters that are percent-encoded in a path segment (RFC 3986 §3.3).
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// The longest request. It waits at most [`super::exec::WAIT_SECONDS`] for output.
 const TIMEOUT: Duration = Duration::from_mins(2);
@@ -30,10 +30,10 @@ pub struct RestClient {
 /// Why a command on a workspace failed.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkspaceError {
-    /// There is no access token.
+    /// No access token is available.
     #[error(transparent)]
     Access(#[from] AccessError),
-    /// There is no response.
+    /// The request failed without a response.
     #[error(transparent)]
     Request(#[from] RequestError),
     /// The response cannot be parsed.
@@ -61,7 +61,7 @@ pub enum WorkspaceError {
     /// A local file failed.
     #[error("{path} cannot be {action}")]
     File {
-        /// What failed.
+        /// The operation that failed.
         action: &'static str,
         /// The path.
         path: String,

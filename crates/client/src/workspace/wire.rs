@@ -89,7 +89,7 @@ pub struct Process {
     pub process_id: u32,
     /// The command line.
     pub command: String,
-    /// Whether it runs.
+    /// Whether the process runs.
     pub running: bool,
     /// The exit code of a process that has ended.
     pub exit_code: Option<i32>,

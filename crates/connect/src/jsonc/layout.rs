@@ -1,4 +1,4 @@
-//! How a JSON document is laid out, and settings in that layout.
+//! The layout of a JSON document, and members formatted in that layout.
 
 use crate::entry::Setting;
 use jsonc_parser::ast::Object;

@@ -17,7 +17,7 @@ use jsonc_parser::{
 use layout::Layout;
 use std::ops::Range;
 
-/// What is white space between tokens wherever this module looks for it. The parser knows more; such stays where it is.
+/// The white space that this module handles between tokens. Other white space that the parser accepts is left unchanged.
 const SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
 const BLANK: [char; 2] = [' ', '\t'];
 

@@ -111,7 +111,7 @@ fn an_entry_with_more_members_stays() {
     }
 }
 
-/// What the random entry is called, and where it is.
+/// The name and the position of the random entry.
 const NAME: &str = "ours";
 const PATH: [&str; 2] = ["mcp", "servers"];
 
@@ -217,7 +217,7 @@ fn plain(value: JsonValue<'_>) -> Json {
     }
 }
 
-/// How many comments begin in a range.
+/// The number of comments that begin in a range.
 fn comments(document: &Document<'_>, range: Range<usize>) -> usize {
     let is_comment = |token: &Token<'_>| matches!(token, Token::CommentLine(_) | Token::CommentBlock(_));
     document.tokens.iter().filter(|of| is_comment(&of.token) && range.contains(&of.range.start)).count()

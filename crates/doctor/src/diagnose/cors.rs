@@ -71,7 +71,7 @@ fn allows(reply: &HttpReply, origin: &str) -> bool {
     allowed && (!is_preflight || (200..300).contains(&reply.status))
 }
 
-/// What the preflight response does not allow.
+/// The part of a request that the preflight response does not allow.
 fn incomplete(preflight: &HttpReply) -> Option<String> {
     // POST needs no permission (Fetch standard, CORS-safelisted method).
     let missing: Vec<&str> =

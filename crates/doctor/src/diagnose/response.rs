@@ -10,7 +10,7 @@ use jiff::{SignedDuration, fmt::rfc2822::DateTimeParser};
 use portcullis_core::PublicUrl;
 use url::Url;
 
-/// What servers accept as the difference of clocks.
+/// The clock difference that servers accept.
 const MAX_SKEW: SignedDuration = SignedDuration::from_mins(1);
 
 /// The parser of the `Date` header, whose format (RFC 9110 §5.6.7) is a subset of RFC 5322's.
@@ -26,7 +26,7 @@ pub(super) fn http(observed: &Observations) -> Finding {
     }
 }
 
-/// What keeps a request without a token from a 401 response.
+/// The problem that prevents a 401 response to a request without a token.
 fn problem(url: &PublicUrl, exchange: &HttpExchange) -> Option<(Code, String)> {
     let reply = match exchange {
         Ok(reply) => reply,

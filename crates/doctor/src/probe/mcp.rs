@@ -23,9 +23,9 @@ const STATELESS: &str = "2026-07-28";
 const COMMON: &str = "2025-06-18";
 /// The tool that is called: it changes nothing, and needs no scope.
 pub(crate) const TOOL: &str = "whoami";
-/// How often it is called.
+/// The number of calls.
 const CALLS: usize = 3;
-/// How this client introduces itself.
+/// The `clientInfo` of this client.
 const NAME: &str = "portcullis-doctor";
 
 /// Obtains a token, and uses it.
@@ -103,7 +103,7 @@ async fn obtain(
     token
 }
 
-/// What a response means, without the token; and the token.
+/// The record of a token response, without the token; and the token.
 fn outcome(requests: &Requests, response: Result<(u16, Vec<u8>), NoReply>) -> (TokenOutcome, Option<String>) {
     let (status, body) = match response {
         Ok(response) => response,

@@ -8,9 +8,9 @@ use std::{
 };
 use tokio::{net::TcpStream, task::JoinSet, time::timeout};
 
-/// How long a name may take to resolve.
+/// The timeout for resolving a name.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a connection may take.
+/// The timeout of a connection attempt.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The most addresses that are tried.
 const MAX_ADDRESSES: usize = 16;

@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use tokio::time::Instant;
 use url::Url;
 
-/// What agents accept (MCP, Streamable HTTP).
+/// The `Accept` header of agents (MCP, Streamable HTTP).
 const ACCEPT: &str = "application/json, text/event-stream";
 /// The request headers for which browsers ask before an agent's request.
 const PAGE_HEADERS: &str = "authorization,content-type,mcp-protocol-version";

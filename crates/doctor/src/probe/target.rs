@@ -1,4 +1,4 @@
-//! What to examine: a URL, web origins, credentials.
+//! The target of an examination: a URL, web origins, credentials.
 
 use std::{fmt, str::FromStr};
 use url::{Url, form_urlencoded};
@@ -6,7 +6,7 @@ use url::{Url, form_urlencoded};
 /// The origins of the web pages of known agents.
 const KNOWN_ORIGINS: [&str; 2] = ["https://claude.ai", "https://chatgpt.com"];
 
-/// What to examine.
+/// The target of an examination.
 #[derive(Clone, Debug, Default)]
 pub struct Target {
     /// The URL of the endpoint.

@@ -3,7 +3,7 @@
 
 use crate::observation::{Certificate, TlsFailure, clipped};
 use jiff::Timestamp;
-use portcullis_core::report::chain;
+use portcullis_core::{names::in_certificate, report::chain};
 use portcullis_outbound::OutboundError;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
@@ -25,7 +25,7 @@ use std::{
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::TlsConnector;
 
-/// How long the handshake may take.
+/// The timeout of the TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The last second of the year 9999: later than any certificate is valid.
 const END: u64 = 253_402_300_799;
@@ -115,7 +115,9 @@ impl RecordingVerifier {
             CertificateError::NotValidYet => TlsFailure::NotYetValid(None),
             CertificateError::NotValidYetContext { not_before, .. } => TlsFailure::NotYetValid(timestamp(*not_before)),
             CertificateError::NotValidForName => TlsFailure::WrongName("other names".to_owned()),
-            CertificateError::NotValidForNameContext { presented, .. } => TlsFailure::WrongName(names(presented)),
+            CertificateError::NotValidForNameContext { presented, .. } => {
+                TlsFailure::WrongName(clipped(&in_certificate(presented)))
+            }
             // A bad signature: the issuer has the name of a trusted authority, but another key.
             CertificateError::UnknownIssuer | CertificateError::BadSignature if self.is_self_signed() => {
                 TlsFailure::SelfSigned
@@ -180,13 +182,4 @@ impl ServerCertVerifier for RecordingVerifier {
 
 fn timestamp(time: UnixTime) -> Option<Timestamp> {
     Timestamp::from_second(i64::try_from(time.as_secs()).ok()?).ok()
-}
-
-/// As users write names: rustls has `DnsName("a")`.
-fn names(presented: &[String]) -> String {
-    let plain = |name: &String| name.split('"').nth(1).unwrap_or(name).to_owned();
-    match presented {
-        [] => "no name".to_owned(),
-        some => clipped(&some.iter().map(plain).collect::<Vec<_>>().join(", ")),
-    }
 }

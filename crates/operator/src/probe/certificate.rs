@@ -1,7 +1,7 @@
 //! What the operator asks of a server's certificate (RFC 5280, RFC 6125): that it is for the endpoint's host, for servers
 //! and for now, and that the server has its key. Not who issued it: whom clients trust, the operator does not know.
 
-use portcullis_core::clock::Clock;
+use portcullis_core::{clock::Clock, names::in_certificate};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
     client::{
@@ -49,19 +49,10 @@ impl CertificateProblem {
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => Self::NotYet,
             CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => Self::Purpose,
             CertificateError::NotValidForNameContext { expected, presented } => {
-                Self::Name { expected: expected.to_str().into_owned(), presented: names(presented) }
+                Self::Name { expected: expected.to_str().into_owned(), presented: in_certificate(presented) }
             }
             other => Self::Other(other.to_string()),
         })
-    }
-}
-
-/// As people write them: rustls has `DnsName("a")`.
-fn names(presented: &[String]) -> String {
-    let plain = |name: &String| name.split('"').nth(1).unwrap_or(name).to_owned();
-    match presented {
-        [] => "no name".to_owned(),
-        some => some.iter().map(plain).collect::<Vec<_>>().join(", "),
     }
 }
 
