@@ -15,8 +15,8 @@ use portcullis_agent::{
 };
 use portcullis_config::WorkspaceRules;
 use portcullis_workspaces::{
-    CreateWorkspace, Error, Owner, Purpose, Template, Workspace, WorkspaceFilter, WorkspaceLogs, WorkspacePage,
-    Workspaces,
+    CreateWorkspace, Error, OwnedWorkspacePage, Owner, Purpose, Template, Workspace, WorkspaceFilter, WorkspaceLogs,
+    WorkspacePage, Workspaces,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -191,6 +191,10 @@ impl Workspaces for Outdated {
 
     async fn list(&self, owner: &Owner, filter: WorkspaceFilter) -> Result<WorkspacePage, Error> {
         self.0.list(owner, filter).await
+    }
+
+    async fn list_all(&self, cursor: Option<&str>, limit: usize) -> Result<OwnedWorkspacePage, Error> {
+        self.0.list_all(cursor, limit).await
     }
 
     async fn get(&self, owner: &Owner, workspace: &str) -> Result<Workspace, Error> {

@@ -14,6 +14,7 @@ use portcullis_config::{
 use portcullis_core::{
     Scope,
     client::{ClientType, Grant},
+    console::Console,
     quantity::{ByteSize, Span},
 };
 use portcullis_oauth::client::{NewRegistration, Registrations as _};
@@ -150,6 +151,7 @@ pub fn logins(users: &[(&str, &str)]) -> LoginSecrets {
     let client = LoginSecret::Client { client_id: "portcullis".to_owned(), client_secret: "github secret".to_owned() };
     LoginSecrets {
         logins: [("local".to_owned(), LoginSecret::Passwords(users.collect())), ("hub".to_owned(), client)].into(),
+        ..LoginSecrets::default()
     }
 }
 
@@ -179,6 +181,7 @@ fn config(address: SocketAddr) -> ServerConfig {
         refresh_token_lifetime: Span::from_secs(30 * 24 * 3600),
         refresh_token_idle: Span::from_secs(7 * 24 * 3600),
         login: serde_json::from_value(login).unwrap(),
+        console: Console::default(),
         client_policy: portcullis_core::authorization::ClientPolicy::default(),
         workload_identity: Vec::new(),
         external_issuer: None,

@@ -78,6 +78,7 @@ pub fn config(address: SocketAddr) -> ServerConfig {
         refresh_token_lifetime: Span::from_secs(30 * 24 * 3600),
         refresh_token_idle: Span::from_secs(7 * 24 * 3600),
         login: Vec::new(),
+        console: portcullis_core::console::Console::default(),
         client_policy: portcullis_core::authorization::ClientPolicy::default(),
         workload_identity: Vec::new(),
         external_issuer: None,

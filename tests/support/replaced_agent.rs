@@ -9,8 +9,8 @@ use http_body_util::{BodyExt as _, Full};
 use portcullis_agent::{AnswerBody, Client, Lost, Repeat, Transport};
 use portcullis_config::WorkspaceRules;
 use portcullis_workspaces::{
-    CreateWorkspace, Error, Owner, Purpose, Template, Workspace, WorkspaceFilter, WorkspaceLogs, WorkspacePage,
-    Workspaces,
+    CreateWorkspace, Error, OwnedWorkspacePage, Owner, Purpose, Template, Workspace, WorkspaceFilter, WorkspaceLogs,
+    WorkspacePage, Workspaces,
 };
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -67,6 +67,10 @@ impl Workspaces for Replaced {
 
     async fn list(&self, owner: &Owner, filter: WorkspaceFilter) -> Result<WorkspacePage, Error> {
         self.0.list(owner, filter).await
+    }
+
+    async fn list_all(&self, cursor: Option<&str>, limit: usize) -> Result<OwnedWorkspacePage, Error> {
+        self.0.list_all(cursor, limit).await
     }
 
     async fn get(&self, owner: &Owner, workspace: &str) -> Result<Workspace, Error> {

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{CustomResource, KubeSchema};
 use portcullis_core::{
-    account::{CheckLease, ProviderRefusal, ProviderSession, SESSION_LIFETIME, SealedToken},
+    account::{CheckLease, CheckedEvidence, ProviderRefusal, ProviderSession, SESSION_LIFETIME, SealedToken},
     grant::GrantUser,
 };
 use serde::{Deserialize, Serialize};
@@ -63,6 +63,14 @@ pub struct OAuthAccountSpec {
     /// Set when the provider no longer lets the user in: sessions and grants from before end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<ProviderRefusal>,
+    /// What the provider said when it was last asked again. Sessions from before count with it, not with their own sign-in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checked_evidence: Option<CheckedEvidence>,
+    /// An administrator ended the access of the user in the console: sessions and grants end whose user signed in before or
+    /// in this second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Time>")]
+    pub access_ends_before: Option<Timestamp>,
     /// Browser sessions that began before or in this second have ended at the provider.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Time>")]
@@ -80,7 +88,7 @@ impl OAuthAccountSpec {
     pub fn last_news(&self) -> Option<Timestamp> {
         let times = [self.signed_in_at, self.checked_at, self.refused.as_ref().map(|refused| refused.at)];
         let sessions = self.sessions.iter().map(|session| Some(session.at));
-        times.into_iter().chain([self.sessions_end_before]).chain(sessions).flatten().max()
+        times.into_iter().chain([self.sessions_end_before, self.access_ends_before]).chain(sessions).flatten().max()
     }
 
     /// Whether nothing needs it any more: the user has no grant, and every browser session from before has expired.

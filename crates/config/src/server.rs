@@ -4,6 +4,7 @@ use ipnet::IpNet;
 use portcullis_core::{
     PublicUrl,
     authorization::{ClientPolicy, ExternalIssuer, WorkloadRule},
+    console::Console,
     limits::DEFAULT_MAX_CONNECTIONS,
     login::Login,
     quantity::{ByteSize, Span},
@@ -35,6 +36,9 @@ pub struct ServerConfig {
     /// The logins; their secrets are in `login.json`.
     #[serde(default)]
     pub login: Vec<Login>,
+    /// The administrators of the console.
+    #[serde(default, skip_serializing_if = "Console::is_default")]
+    pub console: Console,
     /// The policy for clients without a configured `OAuthClient`.
     #[serde(default)]
     pub client_policy: ClientPolicy,

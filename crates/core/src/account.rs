@@ -1,6 +1,9 @@
 //! The parts of a user's account at an identity provider that custom resources and the authorization server share.
 
-use crate::{grant::RevocationReason, schema::Time};
+use crate::{
+    grant::{LoginEvidence, RevocationReason},
+    schema::Time,
+};
 use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -39,6 +42,16 @@ pub struct ProviderRefusal {
     pub at: Timestamp,
     /// What the user's grants are revoked with.
     pub reason: RevocationReason,
+}
+
+/// What the provider last said of a user whom it let in, when it was asked again.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckedEvidence {
+    /// When.
+    #[schemars(with = "Time")]
+    pub at: Timestamp,
+    /// What matched the login's rules.
+    pub evidence: LoginEvidence,
 }
 
 /// A session of the user at the provider.

@@ -41,6 +41,11 @@ pub struct LoginEvidence {
     #[schemars(length(max = 64), inner(length(max = 140)))]
     #[schemars(extend("x-kubernetes-list-type" = "set"))]
     pub teams: Vec<String>,
+    /// The groups, organizations and teams of `console.administrators` that the user was in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(max = 256)))]
+    #[schemars(extend("x-kubernetes-list-type" = "set"))]
+    pub administrator_groups: Vec<String>,
 }
 
 /// What a presented refresh token is held against.
@@ -71,7 +76,7 @@ pub enum RevocationReason {
     RefreshTokenReplayed,
     /// An `OAuthUser` disabled its user.
     UserDisabled,
-    /// An `OAuthUser` ended what its user began before a time.
+    /// An administrator ended what its user began before a time: by an `OAuthUser`, or in the console.
     UserEnded,
     /// The user has more grants with this client than allowed: this was the oldest.
     Superseded,

@@ -7,6 +7,7 @@ pub mod atomic_file;
 pub mod authorization;
 pub mod client;
 pub mod clock;
+pub mod console;
 pub mod endpoint_paths;
 pub mod grant;
 mod hex;

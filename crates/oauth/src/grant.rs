@@ -92,6 +92,9 @@ pub trait Grants: SingleUse + Debug + Send + Sync {
     /// All grants of a user, including revoked and expired ones, from memory, in any order.
     fn of_user(&self, user_id: &str) -> Vec<Arc<Grant>>;
 
+    /// The users with a grant that is valid at `now`, from memory, sorted by id: at most `limit` after the id `after`.
+    fn users(&self, after: &str, limit: usize, now: Timestamp) -> Vec<GrantUser>;
+
     /// The clients with a grant that is valid at `now`, from memory.
     fn clients(&self, now: Timestamp) -> HashSet<String>;
 

@@ -200,7 +200,11 @@ impl Rechecks {
     }
 
     /// Applies `next` to the present account and stores the result, with retries after conflicts.
-    async fn change(&self, user: &GrantUser, next: impl Fn(Account) -> Account) -> Result<Arc<Account>, GrantsError> {
+    pub(super) async fn change(
+        &self,
+        user: &GrantUser,
+        next: impl Fn(Account) -> Account,
+    ) -> Result<Arc<Account>, GrantsError> {
         let mut account = self.known(&user.id).await?;
         for _ in 0..ATTEMPTS {
             let present = account.as_deref().cloned().unwrap_or_else(|| Account::new(user.clone()));
@@ -292,7 +296,9 @@ impl Rechecks {
             let logged_out =
                 (&account.sessions, account.sessions_end_before) != (&leased.sessions, leased.sessions_end_before);
             let outcome = match verdict {
-                Verdict::Allowed(_) if !logged_out => account.clone().allowed(next.clone(), now),
+                Verdict::Allowed(evidence) if !logged_out => {
+                    account.clone().allowed(next.clone(), now).checked(evidence, now)
+                }
                 Verdict::Refused(reason) => account.clone().refused(*reason, now),
                 _ => account.clone().released(next.clone()),
             };

@@ -29,6 +29,7 @@ pub(super) fn config(
         refresh_token_lifetime: spec.tokens.refresh_lifetime,
         refresh_token_idle: spec.tokens.refresh_idle,
         login: spec.login.clone(),
+        console: spec.console.clone(),
         client_policy: spec.clients.clone(),
         workload_identity: spec.workload_identity.as_ref().map_or_else(Vec::new, |identity| identity.rules.clone()),
         external_issuer: spec.external_issuer.clone(),

@@ -21,6 +21,7 @@ use crate::{exposure::Exposure, rules};
 use kube::{CustomResource, KubeSchema};
 use portcullis_core::{
     authorization::{ClientPolicy, ExternalIssuer, WorkloadIdentity},
+    console::Console,
     login::Login,
     workspace::{AuthorizationMode, WorkspaceLimits},
 };
@@ -58,6 +59,12 @@ use serde::{Deserialize, Serialize};
     validation = Rule::new("!has(self.externalIssuer) || (self.login.size() == 0 && !has(self.workloadIdentity) && !has(self.clients.metadataDocuments) && !has(self.clients.dynamicRegistration))")
         .field_path(".externalIssuer")
         .message("with an authorization server elsewhere the built-in one is off; remove login, clients and workloadIdentity, or externalIssuer"),
+    validation = Rule::new("!has(self.console) || !has(self.console.administrators) || !has(self.console.administrators.users) || self.console.administrators.users.all(entry, self.login.exists(login, entry.startsWith(login.name + ':')))")
+        .field_path(".console.administrators.users")
+        .message("each must begin with the name of a login of spec.login and a colon; correct the name, or add the login"),
+    validation = Rule::new("!has(self.console) || !has(self.console.administrators) || !has(self.console.administrators.groups) || self.console.administrators.groups.all(entry, self.login.exists(login, entry.startsWith(login.name + ':')))")
+        .field_path(".console.administrators.groups")
+        .message("each must begin with the name of a login of spec.login and a colon; correct the name, or add the login"),
     validation = Rule::new("!has(self.pathAliases) || self.pathAliases.all(p, !self.url.matches('^[a-z]+://[^/]+' + p + '$'))")
         .field_path(".pathAliases")
         .message("must not repeat the path of url"),
@@ -117,6 +124,10 @@ pub struct McpEndpointSpec {
     /// An authorization server elsewhere, instead of the built-in one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external_issuer: Option<ExternalIssuer>,
+
+    /// The pages for people who have signed in.
+    #[serde(default, skip_serializing_if = "Console::is_default")]
+    pub console: Console,
 
     /// How long tokens live, and the keys that sign them.
     #[serde(default)]

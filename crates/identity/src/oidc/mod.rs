@@ -42,6 +42,8 @@ pub(super) struct Oidc {
     /// The provider's name on the page.
     title: String,
     config: login::Oidc,
+    /// The groups that make a user an administrator.
+    administrator_groups: Vec<String>,
     client_id: String,
     client_secret: String,
     client: HttpClient,
@@ -92,6 +94,7 @@ impl Oidc {
     pub(super) fn new(
         title: String,
         config: &login::Oidc,
+        administrator_groups: &[String],
         client_id: &str,
         client_secret: &str,
         client: HttpClient,
@@ -101,6 +104,7 @@ impl Oidc {
             keys: Keys::new(title.clone(), client.clone()),
             title,
             config: config.clone(),
+            administrator_groups: administrator_groups.to_vec(),
             client_id: client_id.to_owned(),
             client_secret: client_secret.to_owned(),
             client,
@@ -207,12 +211,14 @@ impl Oidc {
         access_token: &str,
         subject: String,
     ) -> Result<Account, SignInError> {
-        let groups_needed = !self.config.allowed_groups.is_empty() && !claims.has(&self.config.groups_claim);
-        if groups_needed || !claims.has(&self.config.username_claim) {
+        let no_groups = !claims.has(&self.config.groups_claim);
+        let groups_needed = !self.config.allowed_groups.is_empty() && no_groups;
+        let groups_wanted = !self.administrator_groups.is_empty() && no_groups;
+        if groups_needed || groups_wanted || !claims.has(&self.config.username_claim) {
             match self.user_info(metadata, access_token, &subject).await {
                 Ok(more) => claims.complete(more),
                 Err(error) if groups_needed => return Err(error),
-                // A missing display name does not fail the sign-in.
+                // A missing display name, or not being an administrator, does not fail the sign-in.
                 Err(error) => tracing::warn!(provider = self.title, error = chain(&error), "userinfo was of no use"),
             }
         }
@@ -223,7 +229,12 @@ impl Oidc {
         if !allowed.is_empty() && matching.is_empty() {
             return Err(SignInError::NotAllowed { provider: self.title.clone(), account: name, membership: "group" });
         }
-        let evidence = LoginEvidence { groups: evidence::kept(matching), ..LoginEvidence::default() };
+        let administers = self.administrator_groups.iter().filter(|group| groups.contains(group.as_str()));
+        let evidence = LoginEvidence {
+            groups: evidence::kept(matching),
+            administrator_groups: evidence::kept_administrator_groups(administers),
+            ..LoginEvidence::default()
+        };
         Ok(Account { id: subject, name, evidence, token: None, session: None })
     }
 

@@ -221,9 +221,10 @@ fn logins_ready(observed: &EndpointObservation<'_>) -> Option<Finding> {
     };
     let reason = match first {
         LoginProblem::SecretNotFound { .. } => reason::SECRET_NOT_FOUND,
-        LoginProblem::KeyMissing { .. } => reason::SECRET_KEY_MISSING,
+        LoginProblem::KeyMissing { .. } | LoginProblem::GroupsMissing { .. } => reason::SECRET_KEY_MISSING,
         LoginProblem::UserMalformed { .. } => reason::USER_MALFORMED,
         LoginProblem::UserTooCostly { .. } => reason::USER_TOO_COSTLY,
+        LoginProblem::GroupMalformed { .. } => reason::GROUP_MALFORMED,
     };
     // A status must not have a line for each of a thousand users.
     let more = problems.len().saturating_sub(SHOWN_PROBLEMS);

@@ -155,7 +155,12 @@ impl Kubernetes {
             }
             Meaning::Elsewhere => return self.users.remove(&name, now),
         };
-        for grant in self.known.of_user(&user_id) {
+        self.end_grants_of(&user_id);
+    }
+
+    /// Schedules the marks of a user's grants that have ended.
+    pub(super) fn end_grants_of(&self, user_id: &str) {
+        for grant in self.known.of_user(user_id) {
             self.end_if_due(&grant);
         }
     }
@@ -165,7 +170,7 @@ impl Kubernetes {
         if !grant.is_active(self.clock.now()) {
             return;
         }
-        if let Some(ended) = self.users.ended(&grant.user.id, grant.signed_in_at) {
+        if let Some(ended) = self.ended(&grant.user.id, grant.signed_in_at) {
             self.ending.due().insert(grant.name.clone(), ended);
             self.ending.noted.notify_one();
         }
@@ -217,7 +222,8 @@ impl Kubernetes {
 
 impl UserRules for Kubernetes {
     fn ended(&self, user_id: &str, since: Timestamp) -> Option<Ended> {
-        self.users.ended(user_id, since)
+        let in_console = || objects::access_ended(&self.accounts, user_id, since);
+        self.users.ended(user_id, since).or_else(in_console)
     }
 }
 

@@ -4,6 +4,7 @@
 //! environment cleaned, and can read and write everything that this user can. Workspaces and their status survive a
 //! restart; processes do not.
 
+mod held_name;
 mod journal;
 mod leftovers;
 mod running;
@@ -11,10 +12,11 @@ mod store;
 mod template_catalog;
 
 use crate::{
-    CreateWorkspace, Error, Owner, Purpose, Status, Template, Workspace, WorkspaceFilter, WorkspaceLogs, WorkspacePage,
-    Workspaces, check_name, paging::Pager,
+    CreateWorkspace, Error, OwnedWorkspace, OwnedWorkspacePage, Owner, Purpose, Status, Template, Workspace,
+    WorkspaceFilter, WorkspaceLogs, WorkspacePage, Workspaces, check_name, everyone, paging::Pager,
 };
 use async_trait::async_trait;
+use held_name::HeldName;
 use journal::Journal;
 use k8s_openapi::api::core::v1::Secret;
 use leftovers::{LeftoverProcess, Leftovers};
@@ -321,6 +323,15 @@ impl Workspaces for LocalWorkspaces {
         Ok(pager.page(all.filter(|workspace| pager.matches(workspace)).take(pager.needed()).collect()))
     }
 
+    async fn list_all(&self, cursor: Option<&str>, limit: usize) -> Result<OwnedWorkspacePage, Error> {
+        let all: Vec<Arc<LocalWorkspace>> = self.entries.lock().values().cloned().collect();
+        let position = |entry: &Arc<LocalWorkspace>| (entry.owner.id.clone(), entry.name.clone(), entry.id.clone());
+        let (found, next_cursor) = everyone::page(all, position, cursor, limit)?;
+        let owned =
+            |entry: &Arc<LocalWorkspace>| OwnedWorkspace { owner: entry.owner.clone(), workspace: self.view(entry) };
+        Ok(OwnedWorkspacePage { workspaces: found.iter().map(owned).collect(), next_cursor })
+    }
+
     async fn get(&self, owner: &Owner, workspace: &str) -> Result<Workspace, Error> {
         Ok(self.view(&*self.find(owner, workspace)?))
     }
@@ -403,39 +414,5 @@ impl Workspaces for LocalWorkspaces {
             self.save(&entry, |record| record.last_activity = Some(now)).await?;
         }
         Ok(client)
-    }
-}
-
-/// Reserves the name of a new workspace, and releases it unless the workspace is created.
-struct HeldName {
-    entries: WorkspaceMap,
-    id: Option<String>,
-}
-
-impl HeldName {
-    fn of(entries: &WorkspaceMap, entry: &Arc<LocalWorkspace>, limit: u32) -> Result<Self, Error> {
-        let mut all = entries.lock();
-        let owned: Vec<_> = all.values().filter(|other| other.owner.id == entry.owner.id).collect();
-        if owned.iter().any(|other| other.name == entry.name) {
-            return Err(Error::NameTaken { name: entry.name.clone() });
-        }
-        let count = u32::try_from(owned.len()).unwrap_or(u32::MAX);
-        if count >= limit {
-            return Err(Error::QuotaExceeded { count, limit });
-        }
-        all.insert(entry.id.clone(), Arc::clone(entry));
-        Ok(Self { entries: entries.clone(), id: Some(entry.id.clone()) })
-    }
-
-    fn keep(&mut self) {
-        self.id = None;
-    }
-}
-
-impl Drop for HeldName {
-    fn drop(&mut self) {
-        if let Some(id) = self.id.take() {
-            self.entries.lock().remove(&id);
-        }
     }
 }
