@@ -1,12 +1,14 @@
 //! Accounts of GitHub.
 
 use crate::identity::{
-    relying::{CALLBACK, begin, client, finish, logins, now, secrets, whole},
+    relying::{CALLBACK, begin, client, config, finish, keys, logins, now, secrets, whole},
     stand_in::{CLIENT_ID, CLIENT_SECRET, GitHub, World},
 };
-use portcullis_core::grant::GrantUser;
+use portcullis_core::{clock::SystemClock, grant::GrantUser};
 use portcullis_identity::{Logins, SignInError};
+use portcullis_outbound::Outbound;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 fn endpoint(github: &GitHub, secret: &str, allowed: &Value) -> Logins {
     let mut login = json!({"url": github.url, "clientSecretRef": {"name": "app"}});
@@ -50,6 +52,39 @@ async fn a_member_of_a_team_signs_in_wherever_the_team_stands() {
     assert_eq!(sign_in(&github, &logins).await.unwrap().name, "octocat");
     github.world.lock().unwrap().teams.pop();
     assert_eq!(sign_in(&github, &logins).await.unwrap_err().reason(), "not_allowed", "other/web is another team");
+}
+
+#[tokio::test]
+async fn groups_of_administrators_are_kept_beside_those_that_let_in() {
+    let github = GitHub::start(CALLBACK).await;
+    {
+        let mut world = github.world.lock().unwrap();
+        world.organizations = vec![("acme", "active"), ("Platform", "active"), ("other", "active")];
+        world.teams = vec![("acme", "Ops"), ("acme", "dev")];
+    }
+    let login = json!({"url": github.url, "clientSecretRef": {"name": "app"}, "allowedOrganizations": ["acme"]});
+    let mut config = config(&json!([{"name": "github", "github": login}]));
+    let groups = ["github:platform", "github:acme/ops", "github:acme/web", "other:acme", "github:acme"];
+    config.console.administrators.groups = groups.map(str::to_owned).to_vec();
+    let outbound = Arc::new(Outbound::new().unwrap());
+    let secrets = secrets("github", client(CLIENT_ID, CLIENT_SECRET));
+    let logins = Logins::new(&config, &secrets, &keys(), outbound, Arc::new(SystemClock)).unwrap();
+    let evidence = async || {
+        let (location, pending) = begin(&logins, "github").await.unwrap();
+        let query = github.authorize(&location);
+        logins.finish(&pending, &query, CALLBACK, now()).await.map(|signed_in| signed_in.evidence)
+    };
+    let found = evidence().await.unwrap();
+    assert_eq!((&*found.organizations, found.teams.len()), (&["acme".to_owned()][..], 0));
+    assert_eq!(found.administrator_groups, ["acme", "platform", "acme/ops"]);
+    assert!(logins.is_administrator("github:583231", Some(&found)));
+
+    github.world.lock().unwrap().organizations.remove(0);
+    assert_eq!(
+        evidence().await.unwrap_err().reason(),
+        "not_allowed",
+        "membership in a group of administrators is not enough"
+    );
 }
 
 #[tokio::test]

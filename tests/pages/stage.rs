@@ -36,6 +36,8 @@ use tracing_subscriber::fmt::MakeWriter;
 use url::form_urlencoded;
 
 pub const PASSWORD: &str = "correct horse battery staple";
+/// The local users.
+const USERS: [&str; 5] = ["ada", "bob", "root", "olga", "former"];
 pub const CALLBACK: &str = "https://agent.example.com/callback";
 pub const VERIFIER: &str = "a-code-verifier-of-a-length-that-RFC-7636-allows";
 /// A client whose name is an attack.
@@ -70,7 +72,7 @@ impl Stage {
         change(&mut config);
         let keys = SigningKeys::generate(start_of_time(), &mut StdRng::seed_from_u64(1)).unwrap();
         let mut files = Files::new(&config, &clients(), &keys);
-        files.login = serde_json::to_vec(&logins(&[("ada", PASSWORD), ("bob", PASSWORD)])).unwrap();
+        files.login = serde_json::to_vec(&logins(&USERS.map(|user| (user, PASSWORD)))).unwrap();
         let volume = Volume::new(&files);
         let clock = Arc::new(ManualClock::at(start_of_time()));
         let state = Arc::new(Local::memory(clock.clone()));

@@ -31,7 +31,7 @@ fn request(stage: &Stage, client_id: &str, redirect_uri: &str) -> String {
 static PICTURES: LazyLock<Option<PathBuf>> = LazyLock::new(|| std::env::var_os("PORTCULLIS_PICTURES").map(Into::into));
 
 /// What holds for every page at any size.
-async fn check(person: &mut Browser, name: &str) {
+pub async fn check(person: &mut Browser, name: &str) {
     let wide = person.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth").await;
     assert_eq!(wide, json!(0), "{name} scrolls sideways");
     let outline = person.outline().await;

@@ -12,7 +12,7 @@ use std::{
 pub struct LoginSecrets {
     /// By the name of the login.
     pub logins: BTreeMap<String, LoginSecret>,
-    /// The members of groups of local users: login → group → names. Only the groups that make somebody an administrator.
+    /// The members of groups of local users: login → group → names. Only the groups that make their members administrators.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub groups: BTreeMap<String, BTreeMap<String, BTreeSet<String>>>,
 }

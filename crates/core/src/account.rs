@@ -44,7 +44,7 @@ pub struct ProviderRefusal {
     pub reason: RevocationReason,
 }
 
-/// What the provider last said of a user whom it let in, when it was asked again.
+/// What the provider said of the user when it was last asked again and let the user in.
 #[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckedEvidence {
     /// When.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 pub struct Console {
     /// Who sees all users, agents and workspaces of the endpoint in the console, and can end a user's access. Empty:
-    /// nobody.
+    /// there are none.
     #[serde(default, skip_serializing_if = "Administrators::is_empty")]
     pub administrators: Administrators,
 }

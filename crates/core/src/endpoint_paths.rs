@@ -26,6 +26,8 @@ pub const AGENTS: &str = "/agents";
 pub const CONSOLE: &str = "/console";
 /// The page of the user's workspaces. The pages of single workspaces are below it.
 pub const WORKSPACES: &str = "/console/workspaces";
+/// The page of all users, for administrators. The other pages of administration are below it.
+pub const ADMINISTRATION: &str = "/console/administration";
 /// The icon that browsers ask for at the root of a host. Not in [`RESERVED`]: see [`has_favicon`].
 pub const FAVICON: &str = "/favicon.ico";
 /// The prefix of style sheet and icon.

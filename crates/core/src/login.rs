@@ -86,7 +86,8 @@ impl Login {
 #[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Passwords {
-    /// The Secret with lines of `name:hash`, as `htpasswd -B` writes them: bcrypt or argon2.
+    /// The Secret with lines of `name:hash`, as `htpasswd -B` writes them: bcrypt or argon2. Its key `groups` may have lines
+    /// of `group: name name`, for `console.administrators`.
     pub secret_ref: PasswordsSecret,
 }
 

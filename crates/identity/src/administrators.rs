@@ -114,7 +114,7 @@ mod tests {
             let named = ["local:ada", "local:root", "other:bob", "sso:7"].contains(&user);
             assert_eq!(logins.is_administrator(user, None), named, "{user} without evidence");
         }
-        // Groups that only let people sign in make nobody an administrator.
+        // Groups that only let people sign in make no administrator.
         let allowed: LoginEvidence =
             serde_json::from_value(json!({"groups": ["platform"], "organizations": ["acme"], "teams": ["acme/ops"]}))
                 .unwrap();
@@ -123,14 +123,14 @@ mod tests {
 
     #[test]
     fn a_change_of_the_files_counts_at_once() {
-        let (nobody, ops) = (json!([]), json!(["local:ops", "sso:platform"]));
-        let before = logins(&nobody, &ops, &json!({"local": {"ops": ["ada"]}}));
+        let (none, ops) = (json!([]), json!(["local:ops", "sso:platform"]));
+        let before = logins(&none, &ops, &json!({"local": {"ops": ["ada"]}}));
         let platform: LoginEvidence = serde_json::from_value(json!({"administratorGroups": ["platform"]})).unwrap();
         assert!(before.is_administrator("local:ada", None) && before.is_administrator("sso:8", Some(&platform)));
         let members = secrets(&json!({"local": {"ops": ["bob"]}}));
-        let after = before.reloaded(&config(&nobody, &ops), &members, &keys()).unwrap();
+        let after = before.reloaded(&config(&none, &ops), &members, &keys()).unwrap();
         assert!(!after.is_administrator("local:ada", None) && after.is_administrator("local:bob", None));
-        let after = before.reloaded(&config(&nobody, &json!(["local:other"])), &members, &keys()).unwrap();
+        let after = before.reloaded(&config(&none, &json!(["local:other"])), &members, &keys()).unwrap();
         assert!(!after.is_administrator("local:bob", None) && !after.is_administrator("sso:8", Some(&platform)));
     }
 

@@ -26,6 +26,14 @@ impl AuthorizationServer {
         all.collect::<BTreeMap<_, _>>().into_values().take(limit).collect()
     }
 
+    /// The user with this id, if the user has a grant or an account.
+    #[must_use]
+    pub fn user(&self, user_id: &str) -> Option<GrantUser> {
+        let of_grant = self.grants.of_user(user_id).into_iter().next().map(|grant| grant.user.clone());
+        let of_account = || self.rechecks.accounts.account(user_id).map(|account| account.user.clone());
+        of_grant.or_else(of_account)
+    }
+
     /// What the provider said of a user since `since`, when it was asked again.
     #[must_use]
     pub fn checked_evidence(&self, user_id: &str, since: Timestamp) -> Option<LoginEvidence> {

@@ -64,7 +64,11 @@ async fn list(pages: &Pages, headers: &HeaderMap) -> Result<Response, ErrorPage>
 }
 
 /// The clients of these grants, by id; `None` for those that cannot be told.
-async fn clients(pages: &Pages, grants: &[Arc<Grant>], now: Timestamp) -> BTreeMap<String, Option<Arc<Client>>> {
+pub(crate) async fn clients(
+    pages: &Pages,
+    grants: &[Arc<Grant>],
+    now: Timestamp,
+) -> BTreeMap<String, Option<Arc<Client>>> {
     let ids: std::collections::BTreeSet<&str> = grants.iter().map(|grant| grant.client_id.as_str()).collect();
     let find = async |id: &str| {
         let found = tokio::time::timeout(NAMES_TIMEOUT, pages.server.directory().find(id, now)).await;
@@ -77,7 +81,7 @@ fn called(grant: &Grant, client: Option<&Client>) -> String {
     text::name(client.map_or("", |client| &client.verifier.display_name), &grant.client_id)
 }
 
-fn described(grant: &Grant, client: Option<&Client>, now: Timestamp) -> ActiveGrant {
+pub(crate) fn described(grant: &Grant, client: Option<&Client>, now: Timestamp) -> ActiveGrant {
     let note = match client.map(|client| &client.origin) {
         Some(Origin::Configured) => None,
         Some(Origin::Document { host }) => Some(format!("Describes itself at {host}.")),

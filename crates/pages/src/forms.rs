@@ -44,6 +44,8 @@ pub(crate) enum Action {
     RestartWorkspace,
     /// Deletes a workspace.
     DeleteWorkspace,
+    /// Does what administrators do about other users and their workspaces.
+    Administer,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -4,6 +4,7 @@
 //! configuration and never from the `Host` of a request. `oauth` has the rules about clients, redirects and scopes,
 //! `identity` authenticates users.
 
+mod administration;
 mod agent_setup;
 mod agents;
 mod assets;
@@ -56,7 +57,8 @@ pub mod paths {
     use portcullis_telemetry::metrics::Route;
 
     pub use portcullis_core::endpoint_paths::{
-        AGENTS, ASSETS, AUTHORIZE, CONSENT, CONSOLE, FAVICON, LOGIN, LOGOUT, WORKSPACES, has_console, has_favicon,
+        ADMINISTRATION, AGENTS, ASSETS, AUTHORIZE, CONSENT, CONSOLE, FAVICON, LOGIN, LOGOUT, WORKSPACES, has_console,
+        has_favicon,
     };
 
     /// The route of a path.
@@ -135,6 +137,7 @@ impl Pages {
         if self.has_console() {
             console = console
                 .merge(workspaces::router(&path(paths::WORKSPACES)))
+                .merge(administration::router(&path(paths::ADMINISTRATION)))
                 .route(&path("/console/"), get(console::get))
                 .route(&path(paths::CONSOLE), get(console::redirect))
                 .route(&path("/"), get(console::redirect));

@@ -11,6 +11,8 @@ pub(crate) enum NavigationPage {
     Workspaces,
     /// The connected agents.
     Agents,
+    /// All users and workspaces, for administrators.
+    Administration,
 }
 
 /// One entry of the bar.
@@ -22,10 +24,11 @@ struct Entry {
 }
 
 /// The entries, in their order.
-const ENTRIES: [Entry; 3] = [
+const ENTRIES: [Entry; 4] = [
     Entry { page: NavigationPage::Connect, path: "/console/", label: "Connect an agent" },
     Entry { page: NavigationPage::Workspaces, path: paths::WORKSPACES, label: "Workspaces" },
     Entry { page: NavigationPage::Agents, path: paths::AGENTS, label: "Agents" },
+    Entry { page: NavigationPage::Administration, path: paths::ADMINISTRATION, label: "Administration" },
 ];
 
 /// The bar, for the templates.
@@ -69,7 +72,7 @@ impl Pages {
         page: NavigationPage,
         current: &'static str,
     ) -> Result<NavigationBar, ErrorPage> {
-        let links = ENTRIES.iter().filter(|entry| self.links_to(entry.page)).map(|entry| NavigationLink {
+        let links = ENTRIES.iter().filter(|entry| self.links_to(entry.page, user)).map(|entry| NavigationLink {
             href: format!("{}{}", self.base(), entry.path),
             label: entry.label,
             current: (entry.page == page).then_some(current),
@@ -81,12 +84,13 @@ impl Pages {
         })
     }
 
-    /// Whether the endpoint has this page.
-    fn links_to(&self, page: NavigationPage) -> bool {
+    /// Whether the endpoint has this page for the user.
+    fn links_to(&self, page: NavigationPage, user: &UserSession) -> bool {
         match page {
             NavigationPage::Connect => self.has_console(),
             NavigationPage::Workspaces => self.workspaces_for("list_workspaces").is_ok(),
             NavigationPage::Agents => true,
+            NavigationPage::Administration => self.is_administrator(user),
         }
     }
 }

@@ -102,6 +102,7 @@ pub fn wrong_manifests() -> Vec<Wrong> {
     rows.extend(edge::wrong_endpoints());
     rows.extend(login::wrong_logins());
     rows.extend(login::wrong_policies());
+    rows.extend(login::wrong_administrators());
     rows.extend(wrong_clients());
     rows.extend(users::wrong_users());
     rows.extend(workspaces::wrong_templates());

@@ -59,10 +59,10 @@ use serde::{Deserialize, Serialize};
     validation = Rule::new("!has(self.externalIssuer) || (self.login.size() == 0 && !has(self.workloadIdentity) && !has(self.clients.metadataDocuments) && !has(self.clients.dynamicRegistration))")
         .field_path(".externalIssuer")
         .message("with an authorization server elsewhere the built-in one is off; remove login, clients and workloadIdentity, or externalIssuer"),
-    validation = Rule::new("!has(self.console) || !has(self.console.administrators) || !has(self.console.administrators.users) || self.console.administrators.users.all(entry, self.login.exists(login, entry.startsWith(login.name + ':')))")
+    validation = Rule::new("!has(self.console) || !has(self.console.administrators) || !has(self.console.administrators.users) || self.console.administrators.users.all(entry, !entry.contains(':') || self.login.exists(login, entry.startsWith(login.name + ':')))")
         .field_path(".console.administrators.users")
         .message("each must begin with the name of a login of spec.login and a colon; correct the name, or add the login"),
-    validation = Rule::new("!has(self.console) || !has(self.console.administrators) || !has(self.console.administrators.groups) || self.console.administrators.groups.all(entry, self.login.exists(login, entry.startsWith(login.name + ':')))")
+    validation = Rule::new("!has(self.console) || !has(self.console.administrators) || !has(self.console.administrators.groups) || self.console.administrators.groups.all(entry, !entry.contains(':') || self.login.exists(login, entry.startsWith(login.name + ':')))")
         .field_path(".console.administrators.groups")
         .message("each must begin with the name of a login of spec.login and a colon; correct the name, or add the login"),
     validation = Rule::new("!has(self.pathAliases) || self.pathAliases.all(p, !self.url.matches('^[a-z]+://[^/]+' + p + '$'))")

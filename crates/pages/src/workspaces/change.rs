@@ -32,7 +32,12 @@ impl Action {
             Self::StopWorkspace => "stop_workspace",
             Self::RestartWorkspace => "restart_workspace",
             Self::DeleteWorkspace => "delete_workspace",
-            Self::SignIn | Self::Consent | Self::Revoke | Self::SignOut | Self::SignOutEverywhere => "",
+            Self::SignIn
+            | Self::Consent
+            | Self::Revoke
+            | Self::SignOut
+            | Self::SignOutEverywhere
+            | Self::Administer => "",
         }
     }
 }

@@ -11,7 +11,7 @@ use portcullis_workspaces::Error;
 use std::borrow::Cow;
 
 /// The error page for a failed operation.
-pub(super) fn failed(base: &str, error: Error) -> ErrorPage {
+pub(crate) fn failed(base: &str, error: Error) -> ErrorPage {
     let cause = Some(chain(&error).into());
     let (status, reason, title, happened, todo): (_, _, _, Cow<'static, str>, &'static str) = match error {
         Error::UnknownWorkspace { .. } => (

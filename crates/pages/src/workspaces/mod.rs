@@ -7,6 +7,9 @@ mod error;
 mod list;
 mod view;
 
+pub(crate) use error::failed;
+pub(crate) use view::WorkspaceCard;
+
 use crate::Pages;
 use axum::{
     Router,

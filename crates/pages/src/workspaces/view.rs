@@ -12,7 +12,7 @@ use portcullis_workspaces::{Status, Workspace};
 
 /// One workspace, in the list and on its page.
 #[derive(Clone, Debug)]
-pub(super) struct WorkspaceCard {
+pub(crate) struct WorkspaceCard {
     /// The path segment of its page.
     pub id: String,
     pub name: String,
@@ -30,7 +30,7 @@ pub(super) struct WorkspaceCard {
 }
 
 impl WorkspaceCard {
-    pub(super) fn new(workspace: &Workspace, user: &UserSession, now: Timestamp) -> Self {
+    pub(crate) fn new(workspace: &Workspace, user: &UserSession, now: Timestamp) -> Self {
         Self {
             id: workspace.id.clone(),
             name: workspace.name.clone(),
@@ -53,22 +53,22 @@ impl WorkspaceCard {
     }
 
     /// Whether the form that starts it makes sense. A failed workspace can be restarted.
-    pub(super) fn can_start(&self) -> bool {
+    pub(crate) fn can_start(&self) -> bool {
         matches!(self.status, Status::Stopping | Status::Stopped)
     }
 
     /// Whether it cannot run.
-    pub(super) fn has_failed(&self) -> bool {
+    pub(crate) fn has_failed(&self) -> bool {
         self.status == Status::Failed
     }
 
     /// Whether its status will change by itself.
-    pub(super) fn is_changing(&self) -> bool {
+    pub(crate) fn is_changing(&self) -> bool {
         matches!(self.status, Status::Starting | Status::Stopping)
     }
 
     /// Whether the forms that stop and restart it make sense.
-    pub(super) fn can_stop(&self) -> bool {
+    pub(crate) fn can_stop(&self) -> bool {
         matches!(self.status, Status::Starting | Status::Running | Status::Failed)
     }
 }

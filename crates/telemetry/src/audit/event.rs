@@ -42,6 +42,7 @@ pub struct Schema {
 /// The meaning of each field name, which is the same in all events.
 pub const FIELDS: &[(&str, &str)] = &[
     ("address", "Address of the client; absent if a trusted proxy names no valid address."),
+    ("administrator", "Id of the administrator who acts in the console, `LOGIN:NAME`."),
     ("client_id", "Id of the OAuth client. Ids that do not exist are not recorded: they may be misplaced secrets."),
     ("count", "How many refusals the event stands for; more than 1 only where it is sampled."),
     ("duration_ms", "Duration in milliseconds."),
@@ -209,6 +210,16 @@ events! {
         WorkloadRefused = "workload.refused" { client_id: Option<&'a str>, reason: &'a str }
         /// A user started, stopped, restarted or deleted a workspace in the console. `tool` is the tool that does the same.
         WorkspaceChanged = "workspace.changed" { tool: &'a str, workspace: Option<&'a str>, outcome: &'a str, user: &'a str }
+        /// An administrator ended the access of one agent of a user in the console. `grant.revoked` has the reason.
+        AdministrationAgentRevoked = "administration.agent_revoked" {
+            administrator: &'a str, user: &'a str, client_id: &'a str, grant: &'a str,
+        }
+        /// An administrator ended the access of a user in the console. Each grant that ends has an event of its own.
+        AdministrationUserEnded = "administration.user_ended" { administrator: &'a str, user: &'a str }
+        /// An administrator stopped or deleted a workspace of `user` in the console. `tool` is the tool that does the same.
+        AdministrationWorkspaceChanged = "administration.workspace_changed" {
+            administrator: &'a str, user: &'a str, tool: &'a str, workspace: Option<&'a str>, outcome: &'a str,
+        }
         /// A tool was called. `cancelled` is the outcome of a call whose client went away.
         ToolCalled = "tool.called" {
             tool: &'a str,
