@@ -7,6 +7,8 @@ mod error;
 mod list;
 mod view;
 
+pub(crate) use change::WorkspaceChange;
+
 use crate::Pages;
 use axum::{
     Router,
