@@ -62,7 +62,7 @@ async fn the_pages_of_a_user_link_to_each_other() {
         }
         assert!(html.contains("action=\"/logout\""), "{path}: {html}");
     }
-    assert!(!stage.browser().get("/console/").await.html.contains("<nav"), "nobody is signed in");
+    assert!(!stage.browser().get("/console/").await.html.contains("<nav"), "without a session");
     stage.stop().await;
 }
 

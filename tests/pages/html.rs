@@ -93,7 +93,7 @@ async fn every_page_is_whole_for_everybody() {
 }
 
 #[tokio::test]
-async fn every_page_of_workspaces_is_whole_for_everybody() {
+async fn every_page_of_workspaces_is_accessible() {
     let stage = Stage::with_workspaces(|_| {}).await;
     let mut browser = stage.signed_in("ada").await;
     check("workspaces, none", &browser.get("/console/workspaces").await);
