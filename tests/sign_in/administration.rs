@@ -9,7 +9,6 @@ use crate::{
 };
 use jiff::SignedDuration;
 use k8s_openapi::ByteString;
-use portcullis_api::WorkspaceTemplate;
 use portcullis_core::{
     Scope,
     clock::{Clock as _, SystemClock},
@@ -34,17 +33,11 @@ async fn stage() -> Stage {
     secret.insert("groups".to_owned(), ByteString("# group: members\nops: olga\nstaff: bob\n".into()));
     let stage = manifests.start().await;
 
-    let template: WorkspaceTemplate = serde_json::from_value(json!({
-        "apiVersion": "portcullis.dev/v1alpha1", "kind": "WorkspaceTemplate", "metadata": {"name": "plain"},
-        "spec": {"pod": {"image": "debian"}},
-    }))
-    .unwrap();
-    stage.workspaces.set_templates(&[template], &[]);
     for user in [USER, "bob"] {
         let id = format!("local:{user}");
         let owner = Owner { id: id.clone(), name: user.to_owned() };
         let name = format!("of-{user}");
-        let (template, parameters) = ("plain".to_owned(), [].into());
+        let (template, parameters) = ("blank".to_owned(), [].into());
         stage.workspaces.create(&owner, CreateWorkspace { template, name, parameters, wait: None }).await.unwrap();
         // Not later than the clock of the stage, which stands still.
         let now = SystemClock.now() - SignedDuration::from_mins(1);

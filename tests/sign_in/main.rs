@@ -32,6 +32,7 @@ mod web;
 mod accounts;
 mod administration;
 mod conformance;
+mod console;
 mod dev_clients;
 mod flows;
 mod github;

@@ -51,6 +51,7 @@ pub struct Stage {
     plan: Plan,
     /// Where grants and accounts are kept.
     pub state: Arc<Local>,
+    /// The workspaces of all users.
     pub workspaces: Arc<LocalWorkspaces>,
     _web: Web,
     _state: TempDir,
@@ -169,8 +170,18 @@ impl Manifests {
         let shutdown = CancellationToken::new();
         tokio::spawn(portcullis_server::run(options, Listeners { public, private: None }, shutdown.clone()));
         let running = shutdown.drop_guard();
-        let (_web, _state, _volume, _running) = (web, state, volume, running);
-        Stage { origin, url, clock, plan, state: kept, workspaces, _web, _state, _volume, _running }
+        Stage {
+            origin,
+            url,
+            clock,
+            plan,
+            state: kept,
+            workspaces,
+            _web: web,
+            _state: state,
+            _volume: volume,
+            _running: running,
+        }
     }
 }
 

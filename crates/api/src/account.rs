@@ -71,7 +71,7 @@ pub struct OAuthAccountSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Time>")]
     pub access_ends_before: Option<Timestamp>,
-    /// Browser sessions that began before or in this second have ended at the provider.
+    /// Browser sessions that began before or in this second have ended: at the provider, or because the user signed out everywhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Time>")]
     pub sessions_end_before: Option<Timestamp>,

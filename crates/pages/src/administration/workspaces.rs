@@ -13,7 +13,7 @@ use crate::{
     navigation::NavigationPage,
     page, paths, see_other, text,
     user_session::UserSession,
-    workspaces::{WorkspaceCard, failed},
+    workspaces::{WorkspaceCard, WorkspaceChange, failed},
 };
 use axum::{
     Extension,
@@ -55,7 +55,7 @@ async fn list(pages: &Pages, headers: &HeaderMap, cursor: Option<&str>) -> Resul
         query: query(&[("owner", &owned.owner.id), ("workspace", &owned.workspace.id)]),
         owner_id: owned.owner.id.clone(),
     };
-    let can = |tool: &str| pages.workspaces_for(tool).is_ok();
+    let can = |change: WorkspaceChange| pages.workspaces_for(change.tool()).is_ok();
     page(
         StatusCode::OK,
         &OwnedList {
@@ -64,8 +64,8 @@ async fn list(pages: &Pages, headers: &HeaderMap, cursor: Option<&str>) -> Resul
             workspaces: found.workspaces.iter().map(card).collect(),
             first: cursor.is_none(),
             next: found.next_cursor.map(|cursor| query(&[("cursor", &cursor)])),
-            can_stop: can("stop_workspace"),
-            can_delete: can("delete_workspace"),
+            can_stop: can(WorkspaceChange::Stop),
+            can_delete: can(WorkspaceChange::Delete),
             csrf_token: pages.csrf_token(Action::Administer, &user.session)?,
         },
     )
@@ -78,8 +78,9 @@ pub(super) async fn stop(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let answered =
-        async { change(&pages, &from, &headers, "stop_workspace", &Form::read(&headers, body).await?).await };
+    let answered = async {
+        change_owned(&pages, &from, &headers, WorkspaceChange::Stop, &Form::read(&headers, body).await?).await
+    };
     pages.answer(&from, answered.await)
 }
 
@@ -90,8 +91,9 @@ pub(super) async fn delete(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let answered =
-        async { change(&pages, &from, &headers, "delete_workspace", &Form::read(&headers, body).await?).await };
+    let answered = async {
+        change_owned(&pages, &from, &headers, WorkspaceChange::Delete, &Form::read(&headers, body).await?).await
+    };
     pages.answer(&from, answered.await)
 }
 
@@ -100,7 +102,7 @@ struct AdministrationTrail<'a> {
     from: &'a RequestContext,
     administrator: &'a UserSession,
     owner: &'a Owner,
-    tool: &'static str,
+    change: WorkspaceChange,
     /// A value that is not a valid name is not recorded, as in calls of tools.
     workspace: Option<&'a str>,
     outcome: &'static str,
@@ -108,32 +110,33 @@ struct AdministrationTrail<'a> {
 
 impl Drop for AdministrationTrail<'_> {
     fn drop(&mut self) {
-        let Self { from, administrator, owner, tool, workspace, outcome } = self;
+        let Self { from, administrator, owner, change, workspace, outcome } = self;
+        let tool = change.tool();
         let (administrator, user, workspace) = (administrator.user.id.as_str(), owner.id.as_str(), *workspace);
         Event::AdministrationWorkspaceChanged { from, administrator, user, tool, workspace, outcome }.emit();
     }
 }
 
-async fn change(
+async fn change_owned(
     pages: &Pages,
     from: &RequestContext,
     headers: &HeaderMap,
-    tool: &'static str,
+    change: WorkspaceChange,
     form: &Form,
 ) -> Result<Response, ErrorPage> {
     let administrator = pages.administrator_of(form, headers, pages.clock.now())?;
-    let backend = pages.workspaces_for(tool)?;
+    let backend = pages.workspaces_for(change.tool())?;
     let (owner, workspace) = named(form)?;
     let mut trail = AdministrationTrail {
         from,
         administrator: &administrator,
         owner: &owner,
-        tool,
+        change,
         workspace: check_name(workspace).is_ok().then_some(workspace),
         outcome: "cancelled",
     };
-    let changed = match tool {
-        "stop_workspace" => backend.stop(&owner, workspace).await,
+    let changed = match change {
+        WorkspaceChange::Stop => backend.stop(&owner, workspace).await,
         _ => backend.delete(&owner, workspace).await,
     };
     trail.outcome = changed.as_ref().map_or_else(Error::outcome, |_| "ok");
@@ -156,7 +159,7 @@ async fn ask(pages: &Pages, headers: &HeaderMap, query: &Form) -> Result<Respons
     let now = pages.clock.now();
     let Some(administrator) = pages.user_session(headers, now) else { return pages.sign_in_for(PATH, now) };
     pages.require_administrator(&administrator)?;
-    let backend = pages.workspaces_for("delete_workspace")?;
+    let backend = pages.workspaces_for(WorkspaceChange::Delete.tool())?;
     let (owner, workspace) = named(query)?;
     let found = backend.get(&owner, workspace).await.map_err(|error| refused(pages, error))?;
     page(

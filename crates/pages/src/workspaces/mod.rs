@@ -7,6 +7,7 @@ mod error;
 mod list;
 mod view;
 
+pub(crate) use change::WorkspaceChange;
 pub(crate) use error::failed;
 pub(crate) use view::WorkspaceCard;
 
