@@ -73,7 +73,7 @@ async fn two_users_and_administrators_see_exactly_what_they_may() {
         ("/agents", [303, 200, 200, 200, 200, 200]),
         (PATH, [303, 404, 404, 200, 200, 404]),
         ("/console/administration?user=local:bob", [303, 404, 404, 200, 200, 404]),
-        (&ending, [303, 404, 404, 200, 200, 404]),
+        (ending.as_str(), [303, 404, 404, 200, 200, 404]),
         ("/console/administration/end?user=local:unknown", [303, 404, 404, 404, 404, 404]),
         ("/console/administration/end?user=client:agent", [303, 404, 404, 404, 404, 404]),
         ("/console/administration/end", [303, 404, 404, 400, 400, 404]),

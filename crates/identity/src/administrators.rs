@@ -14,8 +14,8 @@ impl Logins {
         }
         match &method.kind {
             Kind::Passwords { groups, .. } => {
-                let of_user = groups.iter().filter(|(_, members)| members.contains(user)).map(|(group, _)| group);
-                of_user.into_iter().any(|group| method.administrator_groups.contains(group))
+                let mut of_user = groups.iter().filter(|(_, members)| members.contains(user)).map(|(group, _)| group);
+                of_user.any(|group| method.administrator_groups.contains(group))
             }
             Kind::GitHub(_) => evidence::is_in_any(&method.administrator_groups, evidence, str::eq_ignore_ascii_case),
             Kind::Oidc(_) => evidence::is_in_any(&method.administrator_groups, evidence, |one, other| one == other),
@@ -26,7 +26,7 @@ impl Logins {
     #[must_use]
     pub fn local_users(&self, after: &str, limit: usize) -> Vec<GrantUser> {
         let users = self.methods.iter().filter_map(|method| match &method.kind {
-            Kind::Passwords { fingerprints, .. } => Some(fingerprints.keys().map(|user| method.user(user, user))),
+            Kind::Passwords { fingerprints, .. } => Some(fingerprints.keys().map(move |user| method.user(user, user))),
             Kind::GitHub(_) | Kind::Oidc(_) => None,
         });
         let mut users: Vec<GrantUser> = users.flatten().filter(|user| user.id.as_str() > after).collect();

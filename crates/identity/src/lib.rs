@@ -200,7 +200,7 @@ impl Logins {
             };
             let method = match (self.methods.iter().find(same), secret) {
                 (Some(method), _) => Some(Arc::clone(method)),
-                (None, Some(secret)) => LoginMethod::new(login, secret, groups.clone(), secrets, keys, &self.outbound)
+                (None, Some(secret)) => LoginMethod::new(login, secret, groups, secrets, keys, &self.outbound)
                     .map_err(|source| LoginsError { login: login.name.clone(), source })?
                     .map(Arc::new),
                 (None, None) => None,

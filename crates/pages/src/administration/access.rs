@@ -85,7 +85,7 @@ fn ask(pages: &Pages, headers: &HeaderMap, query: &Form) -> Result<Response, Err
             name: text::name(&user.name, &user.id),
             is_self: user.id == administrator.user.id,
             agents: pages.active_grants(&user.id, now).len(),
-            back: super::query(&[("user", &user.id)]),
+            back: super::query(&[("user", user.id.as_str())]),
             id: &user.id,
             csrf_token: pages.csrf_token(Action::Administer, &administrator.session)?,
         },

@@ -52,7 +52,7 @@ async fn list(pages: &Pages, headers: &HeaderMap, asked: &Form) -> Result<Respon
     let wanted = asked.field("user").map(str::trim).filter(|id| !id.is_empty());
     let after = asked.field("after").filter(|after| !after.is_empty());
     let (users, next, most) = match wanted {
-        Some(id) => (Vec::from_iter(pages.known_user(id)), None, AGENTS_OF_USER),
+        Some(id) => (pages.known_user(id).into_iter().collect(), None, AGENTS_OF_USER),
         None => {
             let (users, next) = pages.users_after(after.unwrap_or_default(), now);
             (users, next, AGENTS_IN_LIST)
@@ -63,7 +63,7 @@ async fn list(pages: &Pages, headers: &HeaderMap, asked: &Form) -> Result<Respon
     let clients = agents::clients(pages, &shown, now).await;
     let card = |(user, grants): (GrantUser, Vec<Arc<Grant>>)| UserCard {
         name: text::name(&user.name, &user.id),
-        query: query(&[("user", &user.id)]),
+        query: query(&[("user", user.id.as_str())]),
         more: grants.len().saturating_sub(most),
         agents: grants
             .iter()
@@ -81,7 +81,7 @@ async fn list(pages: &Pages, headers: &HeaderMap, asked: &Form) -> Result<Respon
             users,
             wanted,
             first: wanted.is_none() && after.is_none(),
-            next: next.map(|last| query(&[("after", &last)])),
+            next: next.map(|last| query(&[("after", last.as_str())])),
             has_workspaces: pages.workspaces_for("list_workspaces").is_ok(),
             csrf_token: pages.csrf_token(Action::Administer, &user.session)?,
         },

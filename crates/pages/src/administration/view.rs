@@ -52,12 +52,11 @@ pub(super) struct EndUser<'a> {
     pub csrf_token: String,
 }
 
-/// One workspace with its owner.
+/// The owner of a workspace.
 #[derive(Clone, Debug)]
-pub(super) struct OwnedCard {
-    pub workspace: WorkspaceCard,
-    pub owner: String,
-    pub owner_id: String,
+pub(super) struct OwnerOfCard {
+    pub id: String,
+    pub name: String,
     /// The query that names the workspace.
     pub query: String,
 }
@@ -68,7 +67,7 @@ pub(super) struct OwnedCard {
 pub(super) struct OwnedList<'a> {
     pub frame: &'a Frame,
     pub navigation: NavigationBar,
-    pub workspaces: Vec<OwnedCard>,
+    pub workspaces: Vec<(WorkspaceCard, OwnerOfCard)>,
     /// Whether this is the first page.
     pub first: bool,
     /// The query of the next page.

@@ -6,7 +6,7 @@ use crate::{
     administration::{
         access::required,
         query,
-        view::{DeleteOwned, OwnedCard, OwnedList},
+        view::{DeleteOwned, OwnedList, OwnerOfCard},
     },
     error_page::ErrorPage,
     forms::{Action, Form},
@@ -23,7 +23,7 @@ use axum::{
 };
 use http::{HeaderMap, StatusCode};
 use portcullis_telemetry::audit::{Event, RequestContext};
-use portcullis_workspaces::{Error, Owner, check_name};
+use portcullis_workspaces::{Error, OwnedWorkspace, Owner, check_name};
 use std::sync::Arc;
 
 /// How many workspaces a page has.
@@ -49,11 +49,13 @@ async fn list(pages: &Pages, headers: &HeaderMap, cursor: Option<&str>) -> Resul
     pages.require_administrator(&user)?;
     let backend = pages.workspaces_for("list_workspaces")?;
     let found = backend.list_all(cursor, PAGE_SIZE).await.map_err(|error| refused(pages, error))?;
-    let card = |owned: &portcullis_workspaces::OwnedWorkspace| OwnedCard {
-        workspace: WorkspaceCard::new(&owned.workspace, &user, now),
-        owner: text::name(&owned.owner.name, &owned.owner.id),
-        query: query(&[("owner", &owned.owner.id), ("workspace", &owned.workspace.id)]),
-        owner_id: owned.owner.id.clone(),
+    let card = |OwnedWorkspace { owner, workspace }: OwnedWorkspace| {
+        let owner = OwnerOfCard {
+            name: text::name(&owner.name, &owner.id),
+            query: query(&[("owner", owner.id.as_str()), ("workspace", workspace.id.as_str())]),
+            id: owner.id,
+        };
+        (WorkspaceCard::new(&workspace, &user, now), owner)
     };
     let can = |change: WorkspaceChange| pages.workspaces_for(change.tool()).is_ok();
     page(
@@ -61,9 +63,9 @@ async fn list(pages: &Pages, headers: &HeaderMap, cursor: Option<&str>) -> Resul
         &OwnedList {
             frame: &pages.frame,
             navigation: pages.navigation_below(&user, NavigationPage::Administration)?,
-            workspaces: found.workspaces.iter().map(card).collect(),
+            workspaces: found.workspaces.into_iter().map(card).collect(),
             first: cursor.is_none(),
-            next: found.next_cursor.map(|cursor| query(&[("cursor", &cursor)])),
+            next: found.next_cursor.map(|cursor| query(&[("cursor", cursor.as_str())])),
             can_stop: can(WorkspaceChange::Stop),
             can_delete: can(WorkspaceChange::Delete),
             csrf_token: pages.csrf_token(Action::Administer, &user.session)?,
