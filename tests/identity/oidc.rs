@@ -236,7 +236,7 @@ async fn groups_of_administrators_are_kept_beside_those_that_let_in() {
     );
     // The groups are asked for at userinfo; without them, users sign in and are no administrators.
     let more = |world: &mut World| {
-        (world.claims, world.user_info) = (json!({"groups": null}), json!({"groups": ["platform"]}))
+        (world.claims, world.user_info) = (json!({"groups": null}), json!({"groups": ["platform"]}));
     };
     assert_eq!(evidence(&[], &more).await, Ok((groups(&[]), groups(&["platform"]))));
     let none = |world: &mut World| (world.claims, world.user_info) = (json!({"groups": null}), json!({"sub": "8"}));

@@ -159,11 +159,11 @@ async fn users_come_in_pages() {
     let mut root = stage.signed_in("root").await;
     until(&mut root, &format!("{PATH}/end?user=local:user-59"), 200).await;
 
+    let ids = Regex::new("<code>(local:[a-z0-9-]+)</code></p>").unwrap();
     let (mut path, mut found) = (PATH.to_owned(), Vec::new());
     loop {
         let page = root.get(&path).await;
         assert_eq!(page.status, 200, "{path}");
-        let ids = Regex::new("<code>(local:[a-z0-9-]+)</code></p>").unwrap();
         let before = found.len();
         found.extend(ids.captures_iter(&page.html).map(|id| id[1].to_owned()));
         assert!(found.len() - before <= 25, "{path}");

@@ -112,12 +112,12 @@ async fn two_users_and_administrators_see_exactly_what_they_may() {
         (3, PATH, [true, true]),
     ] {
         let text = browsers[index].get(path).await.text();
-        let names = if path == PATH {
+        let expected = if path == PATH {
             [USER, "bob"].map(|user| format!("local:{user}"))
         } else {
             [USER, "bob"].map(|user| format!("of-{user}"))
         };
-        assert_eq!(names.map(|name| text.contains(&name)), sees, "{index} {path}: {text}");
+        assert_eq!(expected.map(|name| text.contains(&name)), sees, "{index} {path}: {text}");
     }
 
     let page = browsers[3].get(&deletion).await;

@@ -51,12 +51,11 @@ async fn list(pages: &Pages, headers: &HeaderMap, asked: &Form) -> Result<Respon
     pages.require_administrator(&user)?;
     let wanted = asked.field("user").map(str::trim).filter(|id| !id.is_empty());
     let after = asked.field("after").filter(|after| !after.is_empty());
-    let (users, next, most) = match wanted {
-        Some(id) => (pages.known_user(id).into_iter().collect(), None, AGENTS_OF_USER),
-        None => {
-            let (users, next) = pages.users_after(after.unwrap_or_default(), now);
-            (users, next, AGENTS_IN_LIST)
-        }
+    let (users, next, most) = if let Some(id) = wanted {
+        (pages.known_user(id).into_iter().collect(), None, AGENTS_OF_USER)
+    } else {
+        let (users, next) = pages.users_after(after.unwrap_or_default(), now);
+        (users, next, AGENTS_IN_LIST)
     };
     let grants: Vec<Vec<Arc<Grant>>> = users.iter().map(|user| pages.active_grants(&user.id, now)).collect();
     let shown: Vec<Arc<Grant>> = grants.iter().flat_map(|grants| grants.iter().take(most)).cloned().collect();

@@ -11,7 +11,7 @@ use crate::{
     error_page::ErrorPage,
     forms::{Action, Form},
     navigation::NavigationPage,
-    page, paths, see_other, text,
+    page, see_other, text,
     user_session::UserSession,
     workspaces::{WorkspaceCard, WorkspaceChange, failed},
 };
