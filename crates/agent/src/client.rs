@@ -3,8 +3,9 @@
 use crate::{
     protocol::{
         Command, CommandEvent, CommandResult, EditFile, Edited, Failure, FileContent, FileList, Hello, Input,
-        ListFiles, MOST_ANSWER, MOST_SHORT_ANSWER, MovePath, Moved, Process, ProcessOutput, ProcessOutputRequest,
-        Processes, ReadFile, RemovePath, Removed, SearchFiles, SearchResults, Usage, WriteFile, Written,
+        ListFiles, MOST_ANSWER, MOST_SHORT_ANSWER, MOST_USAGE, MovePath, Moved, Process, ProcessOutput,
+        ProcessOutputRequest, Processes, ReadFile, RemovePath, Removed, SearchFiles, SearchResults, Usage, WriteFile,
+        Written,
     },
     reading::{self, COPIES, LIST_COPIES, Lines},
 };
@@ -228,7 +229,8 @@ impl Client {
 
     /// Measures the resource usage of the workspace.
     pub async fn usage(&self) -> Result<Usage, AgentError> {
-        self.get("/usage").await
+        let body = self.send::<()>(Method::GET, "/usage", None, Repeat::Safe).await?;
+        parse(&reading::whole(body, (MOST_USAGE, COPIES), &self.account).await?)
     }
 
     async fn get<A: DeserializeOwned>(&self, path: &str) -> Result<A, AgentError> {
