@@ -204,7 +204,7 @@ pub(crate) struct KeptAccount {
 
 /// Whether an administrator ended, in the console, what this user began at `since`.
 pub(crate) fn access_ended(index: &Index<KeptAccount>, user_id: &str, since: Timestamp) -> Option<Ended> {
-    let ends = index.with_user(user_id, |kept| kept.any(|kept| kept.account.ends_access(since)));
+    let ends = index.with_user(user_id, |mut kept| Iterator::any(&mut kept, |kept| kept.account.ends_access(since)));
     ends.then_some(Ended::Before)
 }
 
