@@ -93,13 +93,13 @@ fn servers_get_the_groups_that_make_administrators_and_no_others() {
     let file = "# groups\n\nops: alice  carol\nsecret: bob\n staff :bob\nops: dave\nempty:\n";
     let plan = administered(&["local:ops", "local:staff", "local:empty", "sso:secret"], Some(file)).plan();
     assert_eq!(said(&plan), Vec::<String>::new());
-    insta::assert_yaml_snapshot!((&plan.config.console, mounted(&plan).groups), @r"
+    insta::assert_yaml_snapshot!((&plan.config.console, mounted(&plan).groups), @r#"
     - administrators:
         groups:
-          - local:ops
-          - local:staff
-          - local:empty
-          - sso:secret
+          - "local:ops"
+          - "local:staff"
+          - "local:empty"
+          - "sso:secret"
     - local:
         empty: []
         ops:
@@ -108,7 +108,7 @@ fn servers_get_the_groups_that_make_administrators_and_no_others() {
           - dave
         staff:
           - bob
-    ");
+    "#);
     let plan = administered(&["sso:secret"], Some(file)).plan();
     assert_eq!((said(&plan), mounted(&plan).groups.len()), (Vec::new(), 0), "the file is not read");
 }
