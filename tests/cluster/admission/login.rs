@@ -144,7 +144,6 @@ pub fn right_manifests() -> Vec<Right> {
     let key = json!({"keys": [{"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA", "kid": "1", "alg": "ES256", "use": "sig"}]});
     vec![
         right("administrators", Endpoint, administrators(&json!({"users": ["local:ada", "local:a:b"], "groups": ["local:ops", "local:acme/ops"]})), json!({"console": {"administrators": {"users": ["local:ada", "local:a:b"]}}})),
-        right("no administrators", Endpoint, json!({"console": {"administrators": {}}}), json!({"console": {"administrators": {}}})),
         right("logins of every kind", Endpoint, json!({"login": [
             {"name": "local", "passwords": {"secretRef": {"name": "users"}}},
             {"name": "github", "displayName": "Our GitHub", "github": {"clientSecretRef": {"name": "github"}, "allowedTeams": ["acme/web.team_1"]}},
