@@ -204,7 +204,7 @@ fn wrong_endpoints() -> Vec<Wrong> {
         limit(Endpoint, "no memory that is", json!({"deployment": {"resources": {"limits": {"memory": "lots"}}}}), "spec.deployment.resources.limits.memory", "should match", "must match"),
         endpoint("a share beyond all", json!({"deployment": {"disruptionBudget": {"minAvailable": "150%"}}}), "spec.deployment.disruptionBudget.minAvailable", "must be a number from 0 or a share such as 50%"),
         endpoint("fewer than none", json!({"deployment": {"disruptionBudget": {"minAvailable": -1}}}), "spec.deployment.disruptionBudget.minAvailable", "must be a number from 0 or a share such as 50%"),
-        limit(Endpoint, "an unknown field", json!({"limit": {"burst": 5}}), "spec.limit", "unknown field", "unknown field; the fields here are: authorization, clients, cors, deployment, exposure, externalIssuer, limits, login"),
+        limit(Endpoint, "an unknown field", json!({"limit": {"burst": 5}}), "spec.limit", "unknown field", "unknown field; the fields here are: authorization, clients, console, cors, deployment, exposure, externalIssuer, limits, login"),
         limit(Endpoint, "an unknown field deep inside", json!({"exposure": {"none": {"really": true}}}), "spec.exposure.none.really", "unknown field", "unknown field"),
         name("a name that is too long", Endpoint, &"a".repeat(41), "at most 40", "at most 40"),
         name("a name that no Service can have", Endpoint, "mcp.agents", "beginning with a letter", "beginning with a letter"),
