@@ -5,7 +5,7 @@ use crate::local_workspaces::fixture::{
 };
 use portcullis_agent::{
     AgentError,
-    protocol::{Command, FailureKind},
+    protocol::{Command, FailureKind, JournalRequest},
 };
 use portcullis_workspaces::{
     CreateWorkspace, Error, Purpose, Status, Workspace, WorkspaceFilter, WorkspaceLogs, Workspaces as _,
@@ -123,6 +123,27 @@ async fn lists_are_filtered_and_paged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_journal_survives_a_stop_and_a_restart_of_the_server_but_not_the_workspace() {
+    let fixture = Fixture::with_web().await;
+    let ann = owner("ann");
+    fixture.run(command("echo first")).await;
+    fixture.backend.stop(&ann, "web").await.unwrap();
+    fixture.backend.start(&ann, "web", None).await.unwrap();
+    fixture.run(command("echo second")).await;
+    fixture.backend.shutdown().await;
+    let again = open(fixture.state.path()).await;
+    let commands = async || -> Vec<String> {
+        let agent = again.agent(&ann, "web", Purpose::Journal).await.unwrap();
+        let page = agent.journal(&JournalRequest::default()).await.unwrap();
+        page.entries.into_iter().filter_map(|entry| entry.operation.command).collect()
+    };
+    assert_eq!(commands().await, ["echo second", "echo first"]);
+    again.delete(&ann, "web").await.unwrap();
+    again.create(&ann, blank("web")).await.unwrap();
+    assert_eq!(commands().await, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn owners_do_not_meet() {
     let fixture = Fixture::with_web().await;
     let (backend, ann, bob) = (&fixture.backend, owner("ann"), owner("bob"));
@@ -135,7 +156,7 @@ async fn owners_do_not_meet() {
         assert!(backend.start(&bob, wanted, None).await.is_err());
         assert!(backend.stop(&bob, wanted).await.is_err());
         assert!(backend.delete(&bob, wanted).await.is_err());
-        for purpose in [Purpose::Look, Purpose::Work] {
+        for purpose in [Purpose::Look, Purpose::Work, Purpose::Journal] {
             let other = backend.agent(&bob, wanted, purpose).await.err().unwrap().to_string();
             assert_eq!(other.replace(wanted, "nothing"), nothing);
         }

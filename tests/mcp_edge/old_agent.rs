@@ -12,6 +12,7 @@ use http_body_util::{BodyExt as _, Full};
 use portcullis_agent::{
     AnswerBody, Client, Lost, Repeat, Transport,
     http2::{Connection, handshake},
+    protocol::JournalRequest,
 };
 use portcullis_config::WorkspaceRules;
 use portcullis_workspaces::{
@@ -335,6 +336,9 @@ async fn tools_work_with_an_agent_of_an_earlier_version() {
     assert!(unknown.contains("999999"), "{unknown}");
     let used = agent.done("workspace_usage", json!({})).await.1;
     assert!(used["memory"]["used"].is_number(), "{used}");
+    let journal = Client::new(Arc::clone(&old) as Arc<dyn Transport>).journal(&JournalRequest::default()).await;
+    let refused = journal.map_err(Error::agent("web")).unwrap_err().to_string();
+    assert!(refused.contains("older version") && refused.contains("restart_workspace"), "{refused}");
 
     let all = [
         "edit_file",

@@ -1,15 +1,16 @@
 //! The requests and answers of the workspace agent's routes: JSON bodies, and every error as a [`Failure`]
 //! (`protocol`).
 
-use crate::protocol::{Failure, FailureKind};
+use crate::protocol::{Actor, Failure, FailureKind};
 use axum::{
     Json,
     body::Bytes,
-    extract::{FromRequest, Request},
+    extract::{FromRequest, FromRequestParts, Request},
     response::{IntoResponse, Response},
 };
-use http::StatusCode;
+use http::{StatusCode, request::Parts};
 use serde::de::DeserializeOwned;
+use std::convert::Infallible;
 
 /// The result of a handler.
 pub(super) type Answer<A> = Result<Json<A>, Failure>;
@@ -62,5 +63,16 @@ impl<Q: DeserializeOwned, S: Send + Sync> FromRequest<S> for Asked<Q> {
         serde_json::from_slice(&body)
             .map(Self)
             .map_err(|error| FailureKind::Invalid.because(format!("the request cannot be read: {error}")))
+    }
+}
+
+/// The actor that the headers of a request name, if any.
+pub(super) struct By(pub Option<Actor>);
+
+impl<S: Send + Sync> FromRequestParts<S> for By {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
+        Ok(Self(Actor::of(&parts.headers)))
     }
 }

@@ -17,6 +17,7 @@ pub mod http2;
 mod in_process;
 pub mod init;
 pub mod install;
+mod journal;
 pub mod listen;
 mod output;
 pub mod protocol;
@@ -33,6 +34,7 @@ pub use client::{AgentError, AnswerBody, Client, LiveOutput, Lost, Repeat, Trans
 pub use command::{Job, OpenStdin, OutputFiles, Report, Started, start};
 pub use environment::environment;
 pub use in_process::InProcess;
+pub use journal::Journal;
 pub use output::OutputFolder;
 pub use record::Record;
 pub use stream::{Live, Sinks};

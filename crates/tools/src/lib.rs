@@ -24,6 +24,7 @@ pub use text::{Piece, Text};
 use crate::heartbeat::Begun;
 use async_trait::async_trait;
 use bytes::Bytes;
+use portcullis_agent::protocol::Actor;
 use portcullis_budget::{Account, SMALL};
 use portcullis_config::Limits;
 use portcullis_core::Scope;
@@ -282,7 +283,8 @@ impl Call {
         Self { caller, from, progress: None, shows_pictures: false, account: Account::unlimited(), begun: None }
     }
 
-    /// The client of a workspace agent. Its responses are charged to the request.
+    /// The client of a workspace agent. Its responses are charged to the request, and its requests name the caller for
+    /// the workspace's journal.
     fn agent<'a>(
         &self,
         backend: &'a Arc<dyn Workspaces>,
@@ -290,8 +292,10 @@ impl Call {
         purpose: Purpose,
     ) -> impl Future<Output = Result<portcullis_agent::Client, backend::Error>> + Send + use<'a> {
         let (owner, account, begun) = (self.owner(), self.account.clone(), self.begun.clone());
+        let Caller { client_id, subject, grant, .. } = &*self.caller;
+        let actor = Actor { client_id: client_id.clone(), user: subject.clone(), grant: grant.clone() };
         async move {
-            let agent = backend.agent(&owner, workspace, purpose).await?.charging(account);
+            let agent = backend.agent(&owner, workspace, purpose).await?.charging(account).acting_as(&actor);
             if let Some(begun) = begun {
                 begun.tell();
             }

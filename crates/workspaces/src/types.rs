@@ -26,6 +26,8 @@ pub enum Purpose {
     Look,
     /// To run commands, and to read and write files.
     Work,
+    /// To read the journal, which has command lines. Only for the owner.
+    Journal,
 }
 
 /// What a workspace can be made from.

@@ -27,8 +27,9 @@ mod walk;
 mod write;
 
 use crate::{
-    answer::{Answer, Asked},
-    protocol::{Failure, FailureKind},
+    answer::{Answer, Asked, By},
+    journal::{Journal, on_move, on_path},
+    protocol::{EditFile, Failure, FailureKind, MovePath, Operation, OperationKind, RemovePath, WriteFile},
 };
 use axum::{
     Json, Router,
@@ -49,27 +50,33 @@ const MAX_BODY: usize = 33 * 1024 * 1024;
 #[derive(Clone)]
 pub struct Files {
     tree: Tree,
+    journal: Journal,
     slots: Arc<Semaphore>,
 }
 
 impl Files {
-    /// File operations within `reach`. Relative paths start at `home`.
+    /// File operations within `reach`. Relative paths start at `home`. Changes are recorded in the journal.
     #[must_use]
-    pub fn new(home: PathBuf, reach: Reach) -> Self {
-        Self { tree: Tree::new(home, reach), slots: Arc::new(Semaphore::new(limits::AT_ONCE)) }
+    pub fn new(home: PathBuf, reach: Reach, journal: Journal) -> Self {
+        Self { tree: Tree::new(home, reach), journal, slots: Arc::new(Semaphore::new(limits::AT_ONCE)) }
     }
 
     /// The routes `/files/*`.
     pub fn router(self) -> Router {
+        let written = |file: &WriteFile| on_path(OperationKind::WriteFile, &file.path);
+        let appended = |file: &WriteFile| on_path(OperationKind::AppendFile, &file.path);
+        let edited = |edit: &EditFile| on_path(OperationKind::EditFile, &edit.path);
+        let moved = |path: &MovePath| on_move(&path.from, &path.to);
+        let removed = |path: &RemovePath| on_path(OperationKind::RemovePath, &path.path);
         Router::new()
-            .route("/files/list", route(list::list))
-            .route("/files/read", route(read::read))
-            .route("/files/write", route(write::write))
-            .route("/files/append", route(write::append))
-            .route("/files/edit", route(edit::edit))
-            .route("/files/search", route(search::search))
-            .route("/files/move", route(paths::rename))
-            .route("/files/remove", route(paths::remove))
+            .route("/files/list", read_route(list::list))
+            .route("/files/read", read_route(read::read))
+            .route("/files/write", change_route(write::write, written))
+            .route("/files/append", change_route(write::append, appended))
+            .route("/files/edit", change_route(edit::edit, edited))
+            .route("/files/search", read_route(search::search))
+            .route("/files/move", change_route(paths::rename, moved))
+            .route("/files/remove", change_route(paths::remove, removed))
             .layer(DefaultBodyLimit::max(MAX_BODY))
             .with_state(self)
     }
@@ -106,14 +113,36 @@ fn busy() -> Failure {
     ))
 }
 
-/// The route of an operation.
-fn route<Q, A>(operation: fn(&Tree, &Q) -> Result<A, Failure>) -> MethodRouter<Files>
+/// The route of an operation that only reads.
+fn read_route<Q, A>(operation: fn(&Tree, &Q) -> Result<A, Failure>) -> MethodRouter<Files>
 where
     Q: DeserializeOwned + Send + 'static,
     A: Serialize + Send + 'static,
 {
     post(move |State(files): State<Files>, Asked(question): Asked<Q>| async move {
         let answer: Answer<A> = files.work(move |tree| operation(tree, &question)).await.map(Json);
+        answer
+    })
+}
+
+/// The route of an operation that changes files. What begins is recorded in the journal, even if its client leaves.
+fn change_route<Q, A>(
+    operation: fn(&Tree, &Q) -> Result<A, Failure>,
+    recorded: fn(&Q) -> Operation,
+) -> MethodRouter<Files>
+where
+    Q: DeserializeOwned + Send + 'static,
+    A: Serialize + Send + 'static,
+{
+    post(move |State(files): State<Files>, By(actor): By, Asked(question): Asked<Q>| async move {
+        let journal = files.journal.clone();
+        let changed = files.work(move |tree| {
+            let recording = journal.begin(actor, recorded(&question));
+            let result = operation(tree, &question);
+            recording.end(&result);
+            result
+        });
+        let answer: Answer<A> = changed.await.map(Json);
         answer
     })
 }

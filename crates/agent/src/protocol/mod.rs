@@ -7,6 +7,7 @@
 mod commands;
 mod failure;
 mod files;
+mod journal;
 mod processes;
 mod usage;
 
@@ -17,6 +18,7 @@ pub use self::{
         EditFile, Edited, Encoding, FileContent, FileEntry, FileKind, FileList, ListFiles, MovePath, Moved, ReadFile,
         RemovePath, Removed, SearchFiles, SearchMatch, SearchResults, WriteFile, Written,
     },
+    journal::{ACTOR_HEADER, Actor, JournalEntry, JournalPage, JournalRequest, Operation, OperationKind, Outcome},
     processes::{Input, Process, ProcessOutput, ProcessOutputRequest, Processes},
     usage::{Amount, Usage},
 };

@@ -130,7 +130,7 @@ async fn an_abandoned_command_is_ended() {
 async fn a_command_is_ended_when_its_stream_was_lost_for_too_long() {
     for (patience, ended) in [(SECOND / 10, true), (20 * SECOND, false)] {
         let fixture = fixture(|options| options.patience = patience);
-        let entry = fixture.agent.take_up("a", shell("sleep 0.8; echo done"), false).unwrap();
+        let entry = fixture.agent.take_up("a", None, shell("sleep 0.8; echo done"), false).unwrap();
         drop(follow::follow(Arc::clone(&entry), false));
         tokio::time::sleep(SECOND / 2).await;
         let result = fixture.client.run("a", &shell("never"), None).await;
@@ -145,7 +145,7 @@ async fn a_command_is_ended_when_its_stream_was_lost_for_too_long() {
 #[tokio::test]
 async fn what_never_began_here_is_not_begun_again() {
     let fixture = fixture(|_| {});
-    assert_eq!(fixture.agent.take_up("a", shell("true"), true).err().unwrap().kind, FailureKind::Interrupted);
+    assert_eq!(fixture.agent.take_up("a", None, shell("true"), true).err().unwrap().kind, FailureKind::Interrupted);
     fixture.agent.0.commands.abandon("b");
     assert_eq!(failure(fixture.client.run("b", &shell("touch ran"), None).await).kind, FailureKind::Interrupted);
     assert!(!fixture.folder.path().join("ran").exists());

@@ -212,7 +212,11 @@ impl Workspaces for KubernetesWorkspaces {
     }
 
     async fn agent(&self, owner: &Owner, workspace: &str, purpose: Purpose) -> Result<portcullis_agent::Client, Error> {
-        let action = if purpose == Purpose::Work { Action::Work } else { Action::See };
+        let action = match purpose {
+            Purpose::Look => Action::See,
+            Purpose::Work => Action::Work,
+            Purpose::Journal => Action::SeeJournal,
+        };
         let mut entry = self.find(owner, workspace, action).await?;
         if purpose == Purpose::Work && entry.view.status == Status::Starting {
             entry = self.lifecycle.until_settled(entry, Some(STARTED_WITHIN), false).await;

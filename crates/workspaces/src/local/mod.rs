@@ -4,8 +4,8 @@
 //! environment cleaned, and can read and write everything that this user can. Workspaces and their status survive a
 //! restart; processes do not.
 
-mod journal;
 mod leftovers;
+mod log;
 mod running;
 mod store;
 mod template_catalog;
@@ -15,9 +15,10 @@ use crate::{
     Workspaces, check_name, paging::Pager,
 };
 use async_trait::async_trait;
-use journal::Journal;
 use k8s_openapi::api::core::v1::Secret;
 use leftovers::{LeftoverProcess, Leftovers};
+use log::Log;
+use portcullis_agent::Journal;
 use portcullis_api::WorkspaceTemplate;
 use portcullis_config::WorkspaceRules;
 use portcullis_core::clock::Clock;
@@ -83,7 +84,7 @@ struct LocalWorkspace {
     record: Mutex<Record>,
     /// The environment variables that the running workspace agent has from the template.
     applied: Mutex<Option<Variables>>,
-    journal: Journal,
+    log: Log,
     /// The workspace agent, after its first use. The lock is held while the workspace changes, so changes are
     /// serialized. Reads lock only `record`.
     running: Arc<tokio::sync::Mutex<Option<Running>>>,
@@ -241,8 +242,11 @@ impl LocalWorkspaces {
             tmp: self.store.tmp(&record.id),
             output: self.store.output(&record.id),
         };
-        let started =
-            Running::start(folders, &variables, &self.options, entry.journal.clone(), Arc::clone(&self.clock));
+        let (file, clock) = (self.store.journal(&record.id), Arc::clone(&self.clock));
+        let journal = tokio::task::spawn_blocking(move || Journal::open(file, clock)).await;
+        let journal = journal.map_err(|error| Error::io("read the workspace's journal")(error.into()))?;
+        let clock = Arc::clone(&self.clock);
+        let started = Running::start(folders, &variables, &self.options, entry.log.clone(), journal, clock);
         *entry.applied() = Some(variables);
         Ok(running.insert(started).client())
     }
@@ -271,7 +275,7 @@ impl LocalWorkspace {
             name: record.name.clone(),
             record: Mutex::new(record),
             applied: Mutex::default(),
-            journal: Journal::new(clock),
+            log: Log::new(clock),
             running: Arc::default(),
         }
     }
@@ -343,7 +347,7 @@ impl Workspaces for LocalWorkspaces {
         let mut running = entry.running.lock().await;
         let mut name = HeldName::of(&self.entries, &entry, self.max_per_user.load(Ordering::Relaxed))?;
         self.store.create(record, move || name.keep()).await?;
-        entry.journal.note("made");
+        entry.log.note("made");
         self.agent_of(&entry, &mut running).await?;
         Ok(self.view(&entry))
     }
@@ -388,7 +392,7 @@ impl Workspaces for LocalWorkspaces {
     }
 
     async fn logs(&self, owner: &Owner, workspace: &str, lines: u32) -> Result<WorkspaceLogs, Error> {
-        Ok(self.find(owner, workspace)?.journal.tail(lines))
+        Ok(self.find(owner, workspace)?.log.tail(lines))
     }
 
     async fn agent(&self, owner: &Owner, workspace: &str, purpose: Purpose) -> Result<portcullis_agent::Client, Error> {

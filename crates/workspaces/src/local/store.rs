@@ -1,4 +1,4 @@
-//! The folders of workspaces: `workspaces/ID/` contains `workspace.json`, `home/`, `tmp/` and `output/`.
+//! The folders of workspaces: `workspaces/ID/` contains `workspace.json`, `journal.jsonl`, `home/`, `tmp/` and `output/`.
 //!
 //! Folders are created and deleted atomically, by a rename, so a crash leaves no partial workspace. A name that begins
 //! with a dot marks unfinished work, which is deleted at startup. Once begun, a change is finished even if its caller
@@ -74,6 +74,11 @@ impl Store {
 
     pub(super) fn output(&self, id: &str) -> PathBuf {
         self.root.join(id).join("output")
+    }
+
+    /// The file of the workspace agent's journal.
+    pub(super) fn journal(&self, id: &str) -> PathBuf {
+        self.root.join(id).join("journal.jsonl")
     }
 
     /// Creates a workspace's folder.
