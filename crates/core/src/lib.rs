@@ -26,6 +26,7 @@ pub mod report;
 pub mod rng;
 pub mod schema;
 pub mod scope;
+pub mod terminal;
 pub mod workspace;
 
 pub use hex::hex;

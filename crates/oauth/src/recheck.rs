@@ -176,7 +176,13 @@ impl AuthorizationServer {
         Ok(users)
     }
 
-    /// Whether the provider ended a browser session that began at `since`.
+    /// Ends all browser sessions of a user that began until `at`, at every server. For users of any login. Grants are not
+    /// affected.
+    pub async fn end_sessions(&self, user: &GrantUser, at: Timestamp) -> Result<(), GrantsError> {
+        self.rechecks.change(user, |account| account.logged_out(None, at)).await.map(drop)
+    }
+
+    /// Whether a browser session that began at `since` has ended: the provider or the user ended it.
     #[must_use]
     pub fn session_ended(&self, user_id: &str, session: Option<&str>, since: Timestamp) -> bool {
         let account = self.rechecks.accounts.account(user_id);

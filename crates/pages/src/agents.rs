@@ -4,6 +4,7 @@ use crate::{
     Pages,
     error_page::ErrorPage,
     forms::{Action, Form},
+    navigation::NavigationPage,
     page, paths, see_other,
     text::{self, When},
     view::{self, ActiveGrant, EndedGrant},
@@ -34,11 +35,10 @@ pub(crate) async fn get(
 
 async fn list(pages: &Pages, headers: &HeaderMap) -> Result<Response, ErrorPage> {
     let now = pages.clock.now();
-    let session = pages.session(headers, now);
-    let Some((session, user)) = session.as_ref().and_then(|session| Some((session, session.user.as_ref()?))) else {
+    let Some(user) = pages.user_session(headers, now) else {
         return see_other(&format!("{}{}", pages.base(), paths::LOGIN));
     };
-    let mut grants = pages.server.grants().of_user(&user.id);
+    let mut grants = pages.server.grants().of_user(&user.user.id);
     grants.sort_by_key(|grant| std::cmp::Reverse((grant.last_used.unwrap_or(grant.created_at), grant.name.clone())));
     let clients = clients(pages, &grants, now).await;
     let (active, ended): (Vec<_>, Vec<_>) = grants.iter().partition(|grant| pages.server.counts(grant, now));
@@ -47,7 +47,7 @@ async fn list(pages: &Pages, headers: &HeaderMap) -> Result<Response, ErrorPage>
         StatusCode::OK,
         &view::Agents {
             frame: &pages.frame,
-            user: text::name(&user.name, &user.id),
+            navigation: pages.navigation(&user, NavigationPage::Agents)?,
             active: active.into_iter().map(|grant| described(grant, client(grant), now)).collect(),
             ended: ended
                 .into_iter()
@@ -57,8 +57,8 @@ async fn list(pages: &Pages, headers: &HeaderMap) -> Result<Response, ErrorPage>
                 })
                 .collect(),
             resource: &pages.url.resource(),
-            revoke: pages.csrf_token(Action::Revoke, session)?,
-            sign_out: pages.csrf_token(Action::SignOut, session)?,
+            revoke: pages.csrf_token(Action::Revoke, &user.session)?,
+            sign_out_everywhere: pages.csrf_token(Action::SignOutEverywhere, &user.session)?,
         },
     )
 }

@@ -38,6 +38,11 @@ pub(crate) enum Target {
     },
     /// To the connected agents.
     Agents,
+    /// To another page of a signed-in user.
+    Page {
+        /// Its path, below the issuer's.
+        path: String,
+    },
 }
 
 impl Target {
@@ -51,6 +56,7 @@ impl Target {
         match self {
             Self::Authorize { query, .. } => format!("{base}{}?{query}", paths::AUTHORIZE),
             Self::Agents => format!("{base}{}", paths::AGENTS),
+            Self::Page { path } => format!("{base}{path}"),
         }
     }
 }

@@ -206,6 +206,17 @@ impl ErrorPage {
         }
     }
 
+    /// The user's sessions have ended, and some grants could not be revoked.
+    pub(crate) fn partly_signed_out(error: &GrantsError, base: &str) -> Self {
+        let happened = "You are signed out in every browser, but the access of some agents could not be ended.";
+        Self {
+            cause: Some(chain(error).into()),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "grants_unavailable", "This was done in part only", happened)
+                .todo("Sign in again, and end the access of the agents that are still listed.")
+                .link(format!("{base}/login"), "Sign in")
+        }
+    }
+
     /// An internal error.
     pub(crate) fn internal(cause: impl Into<Box<str>>) -> Self {
         let happened = "Something went wrong here. Nothing was changed.";

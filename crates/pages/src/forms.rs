@@ -34,6 +34,16 @@ pub(crate) enum Action {
     Revoke,
     /// Signs out.
     SignOut,
+    /// Signs out in every browser, and ends the access of all agents.
+    SignOutEverywhere,
+    /// Starts a workspace.
+    StartWorkspace,
+    /// Stops a workspace.
+    StopWorkspace,
+    /// Restarts a workspace.
+    RestartWorkspace,
+    /// Deletes a workspace.
+    DeleteWorkspace,
 }
 
 #[derive(Serialize, Deserialize)]

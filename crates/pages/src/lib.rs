@@ -1,4 +1,4 @@
-//! The pages for users: the landing page, sign-in, consent, connected agents, and error pages.
+//! The pages for users: the landing page, sign-in, consent, workspaces, connected agents, and error pages.
 //!
 //! The templates escape everything, and a policy forbids scripts, of which there are none. URLs come from the
 //! configuration and never from the `Host` of a request. `oauth` has the rules about clients, redirects and scopes,
@@ -14,13 +14,19 @@ mod error_page;
 mod forms;
 mod headers;
 mod logout;
+mod navigation;
+mod served_workspaces;
 mod session;
 mod sign_in;
+mod sign_out_everywhere;
 mod text;
+mod user_session;
 mod view;
+mod workspaces;
 
 pub use assets::style_sheet;
 pub use headers::secure;
+pub use served_workspaces::ServedWorkspaces;
 
 use agent_setup::AgentSetup;
 use askama::Template;
@@ -50,7 +56,7 @@ pub mod paths {
     use portcullis_telemetry::metrics::Route;
 
     pub use portcullis_core::endpoint_paths::{
-        AGENTS, ASSETS, AUTHORIZE, CONSENT, CONSOLE, LOGIN, LOGOUT, has_console,
+        AGENTS, ASSETS, AUTHORIZE, CONSENT, CONSOLE, FAVICON, LOGIN, LOGOUT, WORKSPACES, has_console, has_favicon,
     };
 
     /// The route of a path.
@@ -83,13 +89,14 @@ pub struct Pages {
     server: Arc<AuthorizationServer>,
     logins: Arc<Logins>,
     clock: Arc<dyn Clock>,
-    /// Whether workspaces run on the server's own machine without a sandbox.
-    unconfined: bool,
+    /// Whether [`paths::FAVICON`] is served.
+    has_favicon: bool,
+    /// The workspaces; `None` if the endpoint has none.
+    workspaces: Option<ServedWorkspaces>,
 }
 
 impl Pages {
-    /// The pages of this configuration. `unconfined`: workspaces run on this machine without a sandbox, which the consent
-    /// page says.
+    /// The pages of this configuration.
     #[must_use]
     pub fn new(
         config: &ServerConfig,
@@ -97,7 +104,7 @@ impl Pages {
         server: Arc<AuthorizationServer>,
         logins: Arc<Logins>,
         clock: Arc<dyn Clock>,
-        unconfined: bool,
+        workspaces: Option<ServedWorkspaces>,
     ) -> Self {
         let url = config.url.clone();
         let lifetime = SignedDuration::try_from(config.refresh_token_lifetime.as_duration()).ok();
@@ -111,12 +118,13 @@ impl Pages {
             },
             cookie: Cookie::new(&url),
             setups: paths::has_console(&url, &config.path_aliases).then(|| agent_setup::setups(config, clients)),
+            has_favicon: paths::has_favicon(&url, &config.path_aliases),
             lifetime: lifetime.and_then(text::spoken).unwrap_or_else(|| "a moment".to_owned()),
             url,
             server,
             logins,
             clock,
-            unconfined,
+            workspaces,
         }
     }
 
@@ -124,13 +132,17 @@ impl Pages {
     pub fn router(self: Arc<Self>) -> Router {
         let path = |path: &str| format!("{}{path}", self.base());
         let mut console = Router::new().without_v07_checks();
-        if self.setups.is_some() {
+        if self.has_console() {
             console = console
+                .merge(workspaces::router(&path(paths::WORKSPACES)))
                 .route(&path("/console/"), get(console::get))
                 .route(&path(paths::CONSOLE), get(console::redirect))
                 .route(&path("/"), get(console::redirect));
             if !self.base().is_empty() {
                 console = console.route(self.base(), get(console::redirect));
+            }
+            if self.has_favicon {
+                console = console.route(paths::FAVICON, get(assets::favicon));
             }
         }
         console
@@ -143,6 +155,7 @@ impl Pages {
             .route(&path(paths::LOGOUT), post(sign_in::sign_out))
             .route(&path(paths::AGENTS), get(agents::get))
             .route(&path("/agents/revoke"), post(agents::revoke))
+            .route(&path("/agents/sign-out-everywhere"), post(sign_out_everywhere::post))
             .route(&path("/assets/{name}"), get(assets::get))
             .method_not_allowed_fallback(wrong_method)
             .layer(from_fn_with_state(Arc::clone(&self), own_forms))
@@ -165,6 +178,16 @@ impl Pages {
 
     fn base(&self) -> &str {
         self.url.base_path()
+    }
+
+    /// Whether the endpoint has the pages below [`paths::CONSOLE`].
+    fn has_console(&self) -> bool {
+        self.setups.is_some()
+    }
+
+    /// Whether workspaces run on the server's own machine without a sandbox. The consent page says so.
+    fn is_unconfined(&self) -> bool {
+        self.workspaces.as_ref().is_some_and(|served| served.backend.are_unconfined())
     }
 
     fn sealer(&self) -> &Sealer {

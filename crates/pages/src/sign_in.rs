@@ -73,7 +73,7 @@ fn show(
         frame: &pages.frame,
         client: match &target {
             Target::Authorize { client, .. } => Some(client.clone()),
-            Target::Agents => None,
+            Target::Agents | Target::Page { .. } => None,
         },
         signed_in: session.user.as_ref().map(|user| text::name(&user.name, &user.id)),
         again: target.is_authorize() && pages.reauthentication(&session, now).is_some(),
@@ -245,7 +245,7 @@ fn callback_url(pages: &Pages, login: &str) -> String {
 fn another_try(pages: &Pages, error: &SignInError, target: &Target, now: Timestamp) -> ErrorPage {
     let way = match target {
         Target::Agents => Ok(format!("{}{}", pages.base(), paths::LOGIN)),
-        Target::Authorize { .. } => {
+        Target::Authorize { .. } | Target::Page { .. } => {
             pages.seal_target(target, now).map(|sealed| format!("{}{}?continue={sealed}", pages.base(), paths::LOGIN))
         }
     };

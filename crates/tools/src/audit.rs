@@ -2,13 +2,11 @@
 //! results.
 
 use crate::{Call, ToolAnswer, ToolError};
-use portcullis_agent::protocol::FailureKind;
 use portcullis_oauth::Caller;
 use portcullis_telemetry::{
     audit::{Event, RequestContext},
     metrics::ToolCalls,
 };
-use portcullis_workspaces as backend;
 use portcullis_workspaces::check_name;
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -71,39 +69,11 @@ fn workspace(arguments: &Map<String, Value>) -> Option<&str> {
 
 /// The outcome in one word, for logs and metrics.
 fn outcome(error: &ToolError) -> &'static str {
-    use backend::Error;
     match error {
         ToolError::Arguments { .. } => "invalid_arguments",
         ToolError::NeedsScope { .. } | ToolError::NotServed { .. } => "not_permitted",
         ToolError::Output(_) => "failed",
-        ToolError::Workspaces(error) => match error {
-            Error::UnknownParameter { .. }
-            | Error::InvalidName { .. }
-            | Error::InvalidParameter { .. }
-            | Error::InvalidArgument { .. } => "invalid_arguments",
-            Error::UnknownWorkspace { .. } | Error::UnknownTemplate { .. } => "not_found",
-            Error::NotPermitted { .. } => "not_permitted",
-            Error::NameTaken { .. }
-            | Error::BeingDeleted { .. }
-            | Error::Refused { .. }
-            | Error::QuotaExceeded { .. }
-            | Error::NotRunning { .. }
-            | Error::Stopped { .. }
-            | Error::NoMemory(_)
-            | Error::Interrupted { .. } => "refused",
-            Error::Unreachable { .. } | Error::AnswerTooLong { .. } | Error::Cluster { .. } | Error::Io { .. } => {
-                "failed"
-            }
-            Error::Agent(failure) => match failure.kind {
-                FailureKind::Invalid => "invalid_arguments",
-                FailureKind::NotFound => "not_found",
-                FailureKind::Denied => "not_permitted",
-                FailureKind::Conflict | FailureKind::TooLarge | FailureKind::Exhausted | FailureKind::Interrupted => {
-                    "refused"
-                }
-                FailureKind::Internal => "failed",
-            },
-        },
+        ToolError::Workspaces(error) => error.outcome(),
     }
 }
 

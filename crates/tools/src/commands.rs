@@ -1,8 +1,8 @@
 //! The tool that runs commands.
 
-use crate::{Call, Effect, Progress, Text, Tool, ToolError, WaitBudget, plain::plain, text};
+use crate::{Call, Effect, Progress, Text, Tool, ToolError, WaitBudget, text};
 use portcullis_agent::protocol::{Command, CommandResult, TerminalSize};
-use portcullis_core::{Scope, rng};
+use portcullis_core::{Scope, rng, terminal::plain};
 use portcullis_workspaces::{Error, Purpose, Workspaces};
 use rand::Rng as _;
 use schemars::JsonSchema;

@@ -1,8 +1,8 @@
 //! The tools that show the resource usage and the log of a workspace.
 
-use crate::{Call, Effect, Text, Tool, ToolError, plain::plain, text, workspaces::WorkspaceArguments};
+use crate::{Call, Effect, Text, Tool, ToolError, text, workspaces::WorkspaceArguments};
 use portcullis_agent::protocol::Usage;
-use portcullis_core::Scope;
+use portcullis_core::{Scope, terminal::plain};
 use portcullis_workspaces as backend;
 use portcullis_workspaces::{Error, Purpose, Workspaces};
 use schemars::JsonSchema;

@@ -9,7 +9,6 @@ mod files;
 pub mod heartbeat;
 mod identity;
 mod inspect;
-mod plain;
 mod processes;
 mod registry;
 mod research;

@@ -1,8 +1,8 @@
 //! The tools that list background processes, read their output, send them input, and stop them.
 
-use crate::{Call, Effect, Text, Tool, ToolError, WaitBudget, plain::plain, text, workspaces::WorkspaceArguments};
+use crate::{Call, Effect, Text, Tool, ToolError, WaitBudget, text, workspaces::WorkspaceArguments};
 use portcullis_agent::protocol::{self, Input, Process, ProcessOutputRequest, Processes};
-use portcullis_core::Scope;
+use portcullis_core::{Scope, terminal::plain};
 use portcullis_workspaces::{Error, Purpose, Workspaces};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

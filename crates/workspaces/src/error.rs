@@ -191,6 +191,37 @@ impl Error {
         Self::InvalidParameter { problem: format!("template {template:?}: {}", Listed(&problems)) }
     }
 
+    /// The kind of error in one word, for audit events and metrics.
+    #[must_use]
+    pub const fn outcome(&self) -> &'static str {
+        match self {
+            Self::UnknownParameter { .. }
+            | Self::InvalidName { .. }
+            | Self::InvalidParameter { .. }
+            | Self::InvalidArgument { .. } => "invalid_arguments",
+            Self::UnknownWorkspace { .. } | Self::UnknownTemplate { .. } => "not_found",
+            Self::NotPermitted { .. } => "not_permitted",
+            Self::NameTaken { .. }
+            | Self::BeingDeleted { .. }
+            | Self::Refused { .. }
+            | Self::QuotaExceeded { .. }
+            | Self::NotRunning { .. }
+            | Self::Stopped { .. }
+            | Self::NoMemory(_)
+            | Self::Interrupted { .. } => "refused",
+            Self::Unreachable { .. } | Self::AnswerTooLong { .. } | Self::Cluster { .. } | Self::Io { .. } => "failed",
+            Self::Agent(failure) => match failure.kind {
+                FailureKind::Invalid => "invalid_arguments",
+                FailureKind::NotFound => "not_found",
+                FailureKind::Denied => "not_permitted",
+                FailureKind::Conflict | FailureKind::TooLarge | FailureKind::Exhausted | FailureKind::Interrupted => {
+                    "refused"
+                }
+                FailureKind::Internal => "failed",
+            },
+        }
+    }
+
     /// Converts an error of the workspace agent, for `map_err`. The message says what to do.
     pub fn agent(workspace: &str) -> impl FnOnce(AgentError) -> Self {
         let workspace = workspace.to_owned();

@@ -44,7 +44,7 @@ fn app(mounted: Mounted, previous: Option<&AppState>) -> Arc<AppState> {
         workloads: Arc::new(portcullis_oauth::workload::NoCluster),
         external: None,
     };
-    let machine = Machine { memory: 256 << 20, unconfined: false };
+    let machine = Machine { memory: 256 << 20, workspaces: None };
     let clock = Arc::new(SystemClock);
     Arc::new(AppState::new(mounted, stores, logins, previous, Arc::default(), clock, machine).unwrap())
 }

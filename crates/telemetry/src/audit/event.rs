@@ -134,6 +134,8 @@ events! {
         SignInRefused = "sign_in.refused" { login: Option<&'a str>, user: Option<&'a str>, reason: &'a str }
         /// A user signed out.
         UserSignedOut = "user.signed_out" { user: &'a str }
+        /// A user ended all own browser sessions. The user's grants are revoked, each with an event of its own.
+        UserSignedOutEverywhere = "user.signed_out_everywhere" { user: &'a str }
         /// The identity provider was asked again about a user whose agent refreshes: `allowed`, `refused`, `unavailable`,
         /// `unsupported`, or `superseded` where the user had signed in again when the provider refused the older token.
         UserRechecked = "user.rechecked" { user: &'a str, outcome: &'a str }
@@ -205,6 +207,8 @@ events! {
         ClientEvicted = "client.evicted" { client_id: &'a str }
         /// A service account's token was not exchanged for an access token.
         WorkloadRefused = "workload.refused" { client_id: Option<&'a str>, reason: &'a str }
+        /// A user started, stopped, restarted or deleted a workspace in the console. `tool` is the tool that does the same.
+        WorkspaceChanged = "workspace.changed" { tool: &'a str, workspace: Option<&'a str>, outcome: &'a str, user: &'a str }
         /// A tool was called. `cancelled` is the outcome of a call whose client went away.
         ToolCalled = "tool.called" {
             tool: &'a str,
