@@ -3,6 +3,7 @@
 
 use crate::{clock, form_browser as browser, mounted};
 
+mod activity;
 mod agents;
 mod console;
 mod flow;

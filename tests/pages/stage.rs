@@ -15,11 +15,16 @@ use portcullis_core::{
     Scope,
     client::{ClientType, Grant},
     quantity::{ByteSize, Span},
+    rng,
 };
 use portcullis_oauth::client::{NewRegistration, Registrations as _};
 use portcullis_reflector::Health;
 use portcullis_server::{self, Listeners, Options, ServerError};
 use portcullis_state::Local;
+use portcullis_workspaces::{
+    Workspaces,
+    local::{LocalOptions, LocalWorkspaces},
+};
 use rand::{SeedableRng as _, rngs::StdRng};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -27,6 +32,7 @@ use std::{
     collections::BTreeSet,
     io,
     net::SocketAddr,
+    path::Path,
     sync::{Arc, Mutex, OnceLock},
 };
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -62,6 +68,15 @@ impl Stage {
     }
 
     pub async fn with(change: impl FnOnce(&mut ServerConfig)) -> Self {
+        Self::serving(None, change).await
+    }
+
+    /// With workspaces on this machine, whose files are below `state`.
+    pub async fn with_workspaces(state: &Path) -> Self {
+        Self::serving(Some(state), |_| {}).await
+    }
+
+    async fn serving(workspaces: Option<&Path>, change: impl FnOnce(&mut ServerConfig)) -> Self {
         log();
         let public = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = public.local_addr().unwrap();
@@ -73,9 +88,18 @@ impl Stage {
         let volume = Volume::new(&files);
         let clock = Arc::new(ManualClock::at(start_of_time()));
         let state = Arc::new(Local::memory(clock.clone()));
+        let workspaces = match workspaces {
+            Some(folder) => {
+                let (state_dir, path) = (folder.to_owned(), "/usr/bin:/bin".into());
+                let options = LocalOptions { state_dir, path, user: "ada".into() };
+                let opened = LocalWorkspaces::open(options, clock.clone(), rng::rng()).await.unwrap();
+                Some(Arc::new(opened) as Arc<dyn Workspaces>)
+            }
+            None => None,
+        };
         let options = Options {
             config_dir: volume.path(),
-            workspaces: None,
+            workspaces,
             grants: state.clone(),
             registrations: state.clone(),
             accounts: state.clone(),
@@ -119,12 +143,16 @@ impl Stage {
 
     /// Redeems the code of a redirect to a client. What comes back is the token response.
     pub async fn redeem(&self, location: &str) -> Value {
+        self.redeem_for("agent", location).await
+    }
+
+    pub async fn redeem_for(&self, client_id: &str, location: &str) -> Value {
         let code = parameter(location, "code").unwrap();
         let form = [
             ("grant_type", "authorization_code"),
             ("code", &code),
             ("redirect_uri", CALLBACK),
-            ("client_id", "agent"),
+            ("client_id", client_id),
             ("code_verifier", VERIFIER),
         ];
         let response = reqwest::Client::new().post(format!("{}/token", self.origin)).form(&form).send().await.unwrap();
@@ -137,6 +165,19 @@ impl Stage {
         let body = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"});
         let request = reqwest::Client::new().post(self.config.url.resource()).bearer_auth(token).json(&body);
         request.header("Accept", "application/json, text/event-stream").send().await.unwrap().status().as_u16()
+    }
+
+    /// The result of a tool.
+    pub async fn tool(&self, token: &str, name: &str, arguments: Value) -> Value {
+        let params = json!({"name": name, "arguments": arguments});
+        let body = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params});
+        let request = reqwest::Client::new().post(self.config.url.resource()).bearer_auth(token).json(&body);
+        let request = request.header("Accept", "application/json, text/event-stream");
+        let text = request.send().await.unwrap().text().await.unwrap();
+        let event = text.lines().filter_map(|line| line.strip_prefix("data:")).next_back();
+        let answer: Value = serde_json::from_str(event.unwrap_or(&text)).unwrap();
+        assert!(answer["result"].is_object(), "{name}: {answer}");
+        answer["result"].clone()
     }
 
     pub async fn stop(self) {

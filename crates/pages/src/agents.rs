@@ -19,7 +19,11 @@ use portcullis_oauth::{
     grant::{Grant, GrantLookup},
 };
 use portcullis_telemetry::audit::{Event, RequestContext};
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 /// How long finding out what clients are called may take: some of them say it elsewhere.
 const NAMES_TIMEOUT: Duration = Duration::from_secs(2);
@@ -40,7 +44,7 @@ async fn list(pages: &Pages, headers: &HeaderMap) -> Result<Response, ErrorPage>
     };
     let mut grants = pages.server.grants().of_user(&user.user.id);
     grants.sort_by_key(|grant| std::cmp::Reverse((grant.last_used.unwrap_or(grant.created_at), grant.name.clone())));
-    let clients = clients(pages, &grants, now).await;
+    let clients = clients(pages, grants.iter().map(|grant| &*grant.client_id).collect(), now).await;
     let (active, ended): (Vec<_>, Vec<_>) = grants.iter().partition(|grant| pages.server.counts(grant, now));
     let client = |grant: &Grant| clients.get(&grant.client_id).and_then(Option::as_deref);
     page(
@@ -56,6 +60,7 @@ async fn list(pages: &Pages, headers: &HeaderMap) -> Result<Response, ErrorPage>
                     why: why(ended_for(grant, pages, now)),
                 })
                 .collect(),
+            has_activity: pages.has_console() && pages.workspaces_for("list_workspaces").is_ok(),
             resource: &pages.url.resource(),
             revoke: pages.csrf_token(Action::Revoke, &user.session)?,
             sign_out_everywhere: pages.csrf_token(Action::SignOutEverywhere, &user.session)?,
@@ -63,9 +68,12 @@ async fn list(pages: &Pages, headers: &HeaderMap) -> Result<Response, ErrorPage>
     )
 }
 
-/// The clients of these grants, by id; `None` for those that cannot be told.
-async fn clients(pages: &Pages, grants: &[Arc<Grant>], now: Timestamp) -> BTreeMap<String, Option<Arc<Client>>> {
-    let ids: std::collections::BTreeSet<&str> = grants.iter().map(|grant| grant.client_id.as_str()).collect();
+/// The clients with these ids; `None` for those that cannot be found.
+pub(crate) async fn clients(
+    pages: &Pages,
+    ids: BTreeSet<&str>,
+    now: Timestamp,
+) -> BTreeMap<String, Option<Arc<Client>>> {
     let find = async |id: &str| {
         let found = tokio::time::timeout(NAMES_TIMEOUT, pages.server.directory().find(id, now)).await;
         (id.to_owned(), found.ok().and_then(Result::ok))

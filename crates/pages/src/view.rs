@@ -126,6 +126,8 @@ pub(crate) struct Agents<'a> {
     pub navigation: NavigationBar,
     pub active: Vec<ActiveGrant>,
     pub ended: Vec<EndedGrant>,
+    /// Whether there are pages of workspaces, which link to the activity in them.
+    pub has_activity: bool,
     pub resource: &'a str,
     /// The CSRF tokens of the forms.
     pub revoke: String,

@@ -1,6 +1,8 @@
-//! The pages of the user's workspaces: the list, one workspace, and the forms that change one. They do for the user what
+//! The pages of the user's workspaces: the list, one workspace, its activity, and the forms that change one. They do for the user what
 //! the tools do for the user's agents, with the same backend and the same owner.
 
+mod activity;
+mod activity_view;
 mod change;
 mod details;
 mod error;
@@ -20,6 +22,7 @@ pub(crate) fn router(path: &str) -> Router<Arc<Pages>> {
         .without_v07_checks()
         .route(path, get(list::get))
         .route(&format!("{path}/{{workspace}}"), get(details::get))
+        .route(&format!("{path}/{{workspace}}/activity"), get(activity::get))
         .route(&format!("{path}/{{workspace}}/delete"), get(change::confirm).post(change::delete))
         .route(&format!("{path}/{{workspace}}/start"), post(change::start))
         .route(&format!("{path}/{{workspace}}/stop"), post(change::stop))

@@ -1,0 +1,152 @@
+//! `GET /console/workspaces/{workspace}/activity`: what clients ran and changed in a workspace, the newest first.
+//!
+//! The page shows the journal of the workspace agent, and only to the owner: command lines may have secrets. Processes of
+//! the workspace can forge the journal, so its texts are sanitized, and clients are named only if the user has connected
+//! them.
+
+use crate::{
+    Pages, agents,
+    error_page::ErrorPage,
+    forms::Form,
+    navigation::NavigationPage,
+    page, paths,
+    user_session::UserSession,
+    workspaces::{
+        activity_view::{ActivityEntry, ClientFilter, ClientNames, WorkspaceActivity},
+        error::failed,
+        view::{PagePart, WorkspaceCard},
+    },
+};
+use axum::{
+    Extension,
+    extract::{Path, RawQuery, State},
+    response::Response,
+};
+use http::{HeaderMap, StatusCode};
+use jiff::Timestamp;
+use portcullis_agent::{
+    AgentError,
+    protocol::{JournalPage, JournalRequest, UNKNOWN_ROUTE},
+};
+use portcullis_core::report::chain;
+use portcullis_telemetry::audit::RequestContext;
+use portcullis_workspaces::{Error, Purpose, Workspace, Workspaces, check_name};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use tokio::time::timeout;
+use url::form_urlencoded;
+
+/// How long the page waits for the workspace agent.
+const TIMEOUT: Duration = Duration::from_secs(4);
+/// How many entries a page has.
+const PAGE_SIZE: u32 = 25;
+/// How many clients the page can be filtered by.
+const MAX_CLIENTS: usize = 20;
+
+/// See the module.
+pub(super) async fn get(
+    State(pages): State<Arc<Pages>>,
+    Extension(from): Extension<RequestContext>,
+    Path(workspace): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    let query = Form::parse(query.unwrap_or_default().as_bytes());
+    let request = JournalRequest {
+        limit: Some(PAGE_SIZE),
+        before: query.field("before").and_then(|before| before.parse().ok()),
+        client_id: query.field("client").map(ToOwned::to_owned),
+    };
+    pages.answer(&from, show(&pages, &workspace, request, &headers).await)
+}
+
+async fn show(
+    pages: &Pages,
+    wanted: &str,
+    request: JournalRequest,
+    headers: &HeaderMap,
+) -> Result<Response, ErrorPage> {
+    let now = pages.clock.now();
+    let Some(user) = pages.user_session(headers, now) else {
+        let below = check_name(wanted).is_ok().then(|| format!("{}/{wanted}/activity", paths::WORKSPACES));
+        return pages.sign_in_for(below.as_deref().unwrap_or(paths::WORKSPACES), now);
+    };
+    let backend = pages.workspaces_for("get_workspace")?;
+    let found = backend.get(&user.owner(), wanted).await.map_err(|error| failed(pages.base(), error))?;
+    let journal = read(&**backend, &user, &found, &request).await.map_err(|error| failed(pages.base(), error))?;
+    let path = format!("{}{}/{}/activity", pages.base(), paths::WORKSPACES, found.id);
+    let link = |client: Option<&str>, before: Option<u64>| {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.extend_pairs(client.map(|client| ("client", client)));
+        query.extend_pairs(before.map(|before| ("before", before.to_string())));
+        format!("{path}?{}", query.finish()).trim_end_matches('?').to_owned()
+    };
+    let client = request.client_id.as_deref();
+    let (mut filters, mut older) = (Vec::new(), None);
+    let entries = match journal {
+        PagePart::Missing(why) => PagePart::Missing(why),
+        PagePart::Shown(journal) => {
+            let names = client_names(pages, &user, &journal, now).await;
+            if journal.clients.len() > 1 || client.is_some() {
+                filters.push(ClientFilter::new("All agents".to_owned(), link(None, None), client.is_none()));
+                filters.extend(journal.clients.iter().take(MAX_CLIENTS).map(|id| {
+                    ClientFilter::new(names.name(id), link(Some(id.as_str()), None), client == Some(id.as_str()))
+                }));
+            }
+            older = journal.next_before.map(|before| link(client, Some(before)));
+            let shown = journal.entries.iter().take(PAGE_SIZE as usize);
+            PagePart::Shown(shown.map(|entry| ActivityEntry::new(entry, &user.user.id, &names, now)).collect())
+        }
+    };
+    page(
+        StatusCode::OK,
+        &WorkspaceActivity {
+            frame: &pages.frame,
+            navigation: pages.navigation_below(&user, NavigationPage::Workspaces)?,
+            workspace: WorkspaceCard::new(&found, &user, now),
+            filters,
+            entries,
+            newest: request.before.map(|_| link(client, None)),
+            older,
+        },
+    )
+}
+
+/// The journal, or why the page is shown without it.
+async fn read(
+    backend: &dyn Workspaces,
+    user: &UserSession,
+    workspace: &Workspace,
+    request: &JournalRequest,
+) -> Result<PagePart<JournalPage>, Error> {
+    let read = async {
+        let agent = backend.agent(&user.owner(), &workspace.id, Purpose::Journal).await?;
+        Ok::<_, Error>(agent.journal(request).await)
+    };
+    let missing = |why: &str| Ok(PagePart::Missing(why.to_owned()));
+    let unreadable = |error: String| {
+        tracing::info!(workspace = workspace.id, error, "a page is shown without the activity in a workspace");
+        missing("It cannot be read at the moment.")
+    };
+    match timeout(TIMEOUT, read).await {
+        Ok(Ok(Ok(journal))) => Ok(PagePart::Shown(journal)),
+        Ok(Ok(Err(AgentError::Failed(failure)))) if failure.message == UNKNOWN_ROUTE => missing(
+            "This workspace was started by an earlier version of Portcullis, which does not record activity. Restart the \
+             workspace to record it from then on.",
+        ),
+        Ok(Ok(Err(error))) => unreadable(chain(&error)),
+        Ok(Err(Error::NotRunning { .. } | Error::Stopped { .. })) => {
+            missing("The record is in the workspace, and can be read only while the workspace runs.")
+        }
+        Ok(Err(error @ (Error::NotPermitted { .. } | Error::UnknownWorkspace { .. }))) => Err(error),
+        Ok(Err(error)) => unreadable(chain(&error)),
+        Err(_) => missing("The workspace did not answer in time."),
+    }
+}
+
+/// The names of the clients on the page. A client that the user has not connected keeps its id.
+async fn client_names(pages: &Pages, user: &UserSession, journal: &JournalPage, now: Timestamp) -> ClientNames {
+    let grants = pages.server.grants().of_user(&user.user.id);
+    let connected: BTreeSet<&str> = grants.iter().map(|grant| &*grant.client_id).collect();
+    let recorded = journal.clients.iter().map(|client| &**client).filter(|client| connected.contains(client));
+    ClientNames::new(agents::clients(pages, recorded.collect(), now).await)
+}
