@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_say_what_was_done_by_whom_and_how_it_ended() {
+    fn entries_say_what_was_done_by_which_client_and_how_it_ended() {
         let mut command = entry(OperationKind::RunCommand, Outcome::Done);
         command.operation.command = Some("make \u{202e}test\n\u{1b}[31mx".to_owned());
         (command.exit_code, command.duration_ms) = (Some(2), 1250);
