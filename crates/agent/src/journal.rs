@@ -18,8 +18,12 @@ use std::{
     mem,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
-use tokio::{runtime::Handle, time::Instant};
+use tokio::{
+    runtime::Handle,
+    time::{Instant, timeout},
+};
 use tokio_util::task::TaskTracker;
 
 /// The number of entries that are kept.
@@ -34,6 +38,8 @@ const MOST_TEXT: usize = 200;
 const MOST_NAME: usize = 512;
 /// The longest line of the file, in bytes: an entry whose characters are all escaped has less.
 const MOST_LINE: usize = 16 * 1024;
+/// How long the end of the workspace agent waits for the file.
+const SAVE_TIMEOUT: Duration = Duration::from_secs(1);
 /// The default and the maximum number of entries in an answer.
 const USUAL_PAGE: u32 = 50;
 const MOST_PAGE: u32 = 200;
@@ -135,10 +141,10 @@ impl Journal {
         page
     }
 
-    /// Waits until the file has all entries.
+    /// Waits until the file has all entries, but not for a disk that does not respond.
     pub(crate) async fn saved(&self) {
         self.0.saves.close();
-        self.0.saves.wait().await;
+        let _ = timeout(SAVE_TIMEOUT, self.0.saves.wait()).await;
     }
 
     fn add(&self, entry: &JournalEntry) {

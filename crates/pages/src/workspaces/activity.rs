@@ -120,26 +120,33 @@ async fn read(
 ) -> Result<PagePart<JournalPage>, Error> {
     let read = async {
         let agent = backend.agent(&user.owner(), &workspace.id, Purpose::Journal).await?;
-        Ok::<_, Error>(agent.journal(request).await)
-    };
-    let missing = |why: &str| Ok(PagePart::Missing(why.to_owned()));
-    let unreadable = |error: String| {
-        tracing::info!(workspace = workspace.id, error, "a page is shown without the activity in a workspace");
-        missing("It cannot be read at the moment.")
+        Ok(agent.journal(request).await)
     };
     match timeout(TIMEOUT, read).await {
-        Ok(Ok(Ok(journal))) => Ok(PagePart::Shown(journal)),
-        Ok(Ok(Err(AgentError::Failed(failure)))) if failure.message == UNKNOWN_ROUTE => missing(
+        Ok(read) => part(read, &workspace.id),
+        Err(_) => Ok(PagePart::Missing("The workspace did not answer in time.".to_owned())),
+    }
+}
+
+/// The part of the page for the answer of the workspace agent.
+fn part(read: Result<Result<JournalPage, AgentError>, Error>, workspace: &str) -> Result<PagePart<JournalPage>, Error> {
+    let missing = |why: &str| Ok(PagePart::Missing(why.to_owned()));
+    let unreadable = |error: String| {
+        tracing::info!(workspace, error, "a page is shown without the activity in a workspace");
+        missing("It cannot be read at the moment.")
+    };
+    match read {
+        Ok(Ok(journal)) => Ok(PagePart::Shown(journal)),
+        Ok(Err(AgentError::Failed(failure))) if failure.message == UNKNOWN_ROUTE => missing(
             "This workspace was started by an earlier version of Portcullis, which does not record activity. Restart the \
              workspace to record it from then on.",
         ),
-        Ok(Ok(Err(error))) => unreadable(chain(&error)),
-        Ok(Err(Error::NotRunning { .. } | Error::Stopped { .. })) => {
+        Ok(Err(error)) => unreadable(chain(&error)),
+        Err(Error::NotRunning { .. } | Error::Stopped { .. }) => {
             missing("The record is in the workspace, and can be read only while the workspace runs.")
         }
-        Ok(Err(error @ (Error::NotPermitted { .. } | Error::UnknownWorkspace { .. }))) => Err(error),
-        Ok(Err(error)) => unreadable(chain(&error)),
-        Err(_) => missing("The workspace did not answer in time."),
+        Err(error @ (Error::NotPermitted { .. } | Error::UnknownWorkspace { .. })) => Err(error),
+        Err(error) => unreadable(chain(&error)),
     }
 }
 
@@ -149,4 +156,34 @@ async fn client_names(pages: &Pages, user: &UserSession, journal: &JournalPage, 
     let connected: BTreeSet<&str> = grants.iter().map(|grant| &*grant.client_id).collect();
     let recorded = journal.clients.iter().map(|client| &**client).filter(|client| connected.contains(client));
     ClientNames::new(agents::clients(pages, recorded.collect(), now).await)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use portcullis_agent::{
+        Lost,
+        protocol::{Failure, FailureKind},
+    };
+
+    #[test]
+    fn a_page_without_a_journal_says_why() {
+        let failed = |message: &str| {
+            Ok(Err(AgentError::Failed(Failure { kind: FailureKind::NotFound, message: message.to_owned() })))
+        };
+        let lost = Lost { why: "the connection broke".to_owned(), maybe_done: false };
+        for (read, why) in [
+            (failed(UNKNOWN_ROUTE), "Restart the workspace"),
+            (failed("broken"), "cannot be read at the moment"),
+            (Ok(Err(AgentError::Lost(lost))), "cannot be read at the moment"),
+            (Err(Error::Stopped { workspace: "web".to_owned() }), "only while the workspace runs"),
+        ] {
+            let Ok(PagePart::Missing(said)) = part(read, "ws-1") else { panic!("{why}") };
+            assert!(said.contains(why), "{said}");
+        }
+        let (workspace, owner) = ("web".to_owned(), "ann".to_owned());
+        let refused = part(Err(Error::NotPermitted { workspace, owner, verb: "see the activity in" }), "ws-1");
+        assert!(matches!(refused, Err(Error::NotPermitted { .. })));
+        assert!(matches!(part(Ok(Ok(JournalPage::default())), "ws-1"), Ok(PagePart::Shown(_))));
+    }
 }
