@@ -211,19 +211,19 @@ impl State {
     fn take_unsaved(&mut self) -> Option<String> {
         let count = mem::take(&mut self.unsaved).min(self.lines.len());
         self.saving = count > 0;
-        self.saving.then(|| Self::text(self.lines.iter().skip(self.lines.len() - count)))
+        self.saving.then(|| text(self.lines.iter().skip(self.lines.len() - count).map(|line| &**line)))
     }
 
     /// All entries.
     fn all(&mut self) -> String {
         self.unsaved = 0;
-        Self::text(self.lines.iter())
+        text(self.lines.iter().map(|line| &**line))
     }
+}
 
-    /// The lines for the file. Each begins with a line feed, which also ends an incomplete line before it.
-    fn text<'a>(lines: impl Iterator<Item = &'a Box<str>>) -> String {
-        lines.flat_map(|line| ["\n", &**line]).collect()
-    }
+/// The lines for the file. Each begins with a line feed, which also ends an incomplete line before it.
+fn text<'a>(lines: impl Iterator<Item = &'a str>) -> String {
+    lines.flat_map(|line| ["\n", line]).collect()
 }
 
 /// An operation in progress, whose entry is added when this value is dropped. Without a result, the operation was
