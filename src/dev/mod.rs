@@ -22,7 +22,7 @@ use guard::Guard;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
 use manifests::Manifests;
-use portcullis_core::{clock::Clock, report::chain};
+use portcullis_core::{clock::Clock, endpoint_paths::has_console, report::chain};
 use portcullis_oauth::workload::NoCluster;
 use portcullis_outbound::{Outbound, OutboundError};
 use portcullis_reflector::Health;
@@ -178,7 +178,9 @@ pub async fn run(
         memory_limit: MEMORY,
     };
     if options.open {
-        browser::show(&dev_state.outcome.plan.config.url.issuer_url("/agents"));
+        let config = &dev_state.outcome.plan.config;
+        let page = if has_console(&config.url, &config.path_aliases) { "/console/" } else { "/agents" };
+        browser::show(&config.url.issuer_url(page));
     }
     let serve = async {
         let ended = portcullis_server::run(server, Listeners { public: listener, private: None }, stop.clone()).await;

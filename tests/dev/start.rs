@@ -147,7 +147,7 @@ fn it_shows_its_pages_in_a_browser() {
         .spawn()
         .unwrap();
     let url = eventually(|| fs::read_to_string(&shown).ok()).expect("a page is opened");
-    assert!(url.starts_with("http://127.0.0.1:") && url.ends_with("/agents\n"), "{url}");
+    assert!(url.starts_with("http://127.0.0.1:") && url.ends_with("/console/\n"), "{url}");
     child.kill().unwrap();
     child.wait().unwrap();
 }

@@ -26,8 +26,7 @@ fn link(html: &str, text: &str) -> Option<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_appears_with_its_client_and_outcome_for_the_owner_alone() {
-    let state = tempfile::tempdir().unwrap();
-    let stage = Stage::with_workspaces(state.path()).await;
+    let stage = Stage::with_workspaces(|_| {}).await;
     let (mut ada, mut bob) = (stage.signed_in("ada").await, stage.signed_in("bob").await);
     let token = connect(&stage, &mut ada, "agent").await;
     stage.tool(&token, "create_workspace", json!({"template": "blank", "name": "web"})).await;
@@ -72,8 +71,7 @@ async fn a_call_appears_with_its_client_and_outcome_for_the_owner_alone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn activity_is_filtered_by_client_and_paged_by_links() {
-    let state = tempfile::tempdir().unwrap();
-    let stage = Stage::with_workspaces(state.path()).await;
+    let stage = Stage::with_workspaces(|_| {}).await;
     let mut ada = stage.signed_in("ada").await;
     let (claude, other) = (connect(&stage, &mut ada, "agent").await, connect(&stage, &mut ada, "hostile").await);
     stage.tool(&claude, "create_workspace", json!({"template": "blank", "name": "web"})).await;

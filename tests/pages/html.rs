@@ -91,3 +91,23 @@ async fn every_page_is_whole_for_everybody() {
     check("signed out", &browser.submit("/logout", &form.0).await);
     stage.stop().await;
 }
+
+#[tokio::test]
+async fn every_page_of_workspaces_is_accessible() {
+    let stage = Stage::with_workspaces(|_| {}).await;
+    let mut browser = stage.signed_in("ada").await;
+    check("workspaces, none", &browser.get("/console/workspaces").await);
+    let web = stage.workspace("ada", "web").await;
+    stage.workspace("ada", "slow").await;
+    let page = browser.get("/console/workspaces").await;
+    check("workspaces", &page);
+    // Each button and link says which workspace it is about.
+    assert!(page.text().contains("Stop web") && page.text().contains("Delete slow"), "{}", page.text());
+    check("workspace", &browser.get(&format!("/console/workspaces/{}", web.id)).await);
+    check("workspace, starting", &browser.get("/console/workspaces/slow").await);
+    check("workspace, deletion", &browser.get("/console/workspaces/web/delete").await);
+    check("workspace, unknown", &browser.get("/console/workspaces/none").await);
+    let form = browser.get("/agents").await.form("/agents/sign-out-everywhere");
+    check("signed out everywhere", &browser.submit("/agents/sign-out-everywhere", &form.0).await);
+    stage.stop().await;
+}

@@ -1,7 +1,7 @@
 //! The pages, whole: the real server on a real socket, and browsers that are driven by hand, so that each header and
 //! each field can be wrong.
 
-use crate::{clock, form_browser as browser, mounted};
+use crate::{clock, form_browser as browser, mounted, replaced_agent};
 
 mod activity;
 mod agents;
@@ -11,4 +11,6 @@ mod forgery;
 mod hostile;
 mod html;
 mod providers;
+mod sign_out_everywhere;
 mod stage;
+mod workspaces;

@@ -4,6 +4,7 @@ use crate::pages::{
     browser::Browser,
     clock::ManualClock,
     mounted::{Files, Volume},
+    replaced_agent::Replaced,
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
@@ -15,26 +16,25 @@ use portcullis_core::{
     Scope,
     client::{ClientType, Grant},
     quantity::{ByteSize, Span},
-    rng,
 };
 use portcullis_oauth::client::{NewRegistration, Registrations as _};
 use portcullis_reflector::Health;
 use portcullis_server::{self, Listeners, Options, ServerError};
 use portcullis_state::Local;
 use portcullis_workspaces::{
-    Workspaces,
+    CreateWorkspace, Owner, Workspace, Workspaces,
     local::{LocalOptions, LocalWorkspaces},
 };
 use rand::{SeedableRng as _, rngs::StdRng};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     io,
     net::SocketAddr,
-    path::Path,
     sync::{Arc, Mutex, OnceLock},
 };
+use tempfile::TempDir;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::fmt::MakeWriter;
@@ -50,6 +50,11 @@ pub fn start_of_time() -> Timestamp {
     Timestamp::from_second(1_800_000_000).unwrap()
 }
 
+/// A local user as the owner of workspaces.
+pub fn owner(user: &str) -> Owner {
+    Owner { id: format!("local:{user}"), name: user.to_owned() }
+}
+
 /// A running server.
 pub struct Stage {
     pub origin: String,
@@ -58,6 +63,8 @@ pub struct Stage {
     pub volume: Volume,
     pub files: Files,
     pub config: ServerConfig,
+    /// The workspaces, where the test has some.
+    workspaces: Option<(Arc<dyn Workspaces>, TempDir)>,
     shutdown: CancellationToken,
     task: JoinHandle<Result<(), ServerError>>,
 }
@@ -68,15 +75,20 @@ impl Stage {
     }
 
     pub async fn with(change: impl FnOnce(&mut ServerConfig)) -> Self {
-        Self::serving(None, change).await
+        Self::begin(change, None).await
     }
 
-    /// With workspaces on this machine, whose files are below `state`.
-    pub async fn with_workspaces(state: &Path) -> Self {
-        Self::serving(Some(state), |_| {}).await
+    /// A server with workspaces on this machine.
+    pub async fn with_workspaces(change: impl FnOnce(&mut ServerConfig)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let options =
+            LocalOptions { state_dir: folder.path().to_owned(), path: "/usr/bin:/bin".into(), user: "agent".into() };
+        let clock = Arc::new(ManualClock::at(start_of_time()));
+        let local = LocalWorkspaces::open(options, clock, StdRng::seed_from_u64(2)).await.unwrap();
+        Self::begin(change, Some((Arc::new(Replaced(Arc::new(local))), folder))).await
     }
 
-    async fn serving(workspaces: Option<&Path>, change: impl FnOnce(&mut ServerConfig)) -> Self {
+    async fn begin(change: impl FnOnce(&mut ServerConfig), workspaces: Option<(Arc<dyn Workspaces>, TempDir)>) -> Self {
         log();
         let public = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = public.local_addr().unwrap();
@@ -88,18 +100,9 @@ impl Stage {
         let volume = Volume::new(&files);
         let clock = Arc::new(ManualClock::at(start_of_time()));
         let state = Arc::new(Local::memory(clock.clone()));
-        let workspaces = match workspaces {
-            Some(folder) => {
-                let (state_dir, path) = (folder.to_owned(), "/usr/bin:/bin".into());
-                let options = LocalOptions { state_dir, path, user: "ada".into() };
-                let opened = LocalWorkspaces::open(options, clock.clone(), rng::rng()).await.unwrap();
-                Some(Arc::new(opened) as Arc<dyn Workspaces>)
-            }
-            None => None,
-        };
         let options = Options {
             config_dir: volume.path(),
-            workspaces,
+            workspaces: workspaces.as_ref().map(|(workspaces, _)| Arc::clone(workspaces)),
             grants: state.clone(),
             registrations: state.clone(),
             accounts: state.clone(),
@@ -114,7 +117,23 @@ impl Stage {
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(portcullis_server::run(options, Listeners { public, private: None }, shutdown.clone()));
         let origin = config.url.origin().to_owned();
-        Self { origin, clock, state, volume, files, config, shutdown, task }
+        Self { origin, clock, state, volume, files, config, workspaces, shutdown, task }
+    }
+
+    /// The workspaces.
+    pub fn workspaces(&self) -> &Arc<dyn Workspaces> {
+        &self.workspaces.as_ref().unwrap().0
+    }
+
+    /// A running workspace of a local user.
+    pub async fn workspace(&self, user: &str, name: &str) -> Workspace {
+        let request = CreateWorkspace {
+            template: "blank".to_owned(),
+            name: name.to_owned(),
+            parameters: BTreeMap::new(),
+            wait: None,
+        };
+        self.workspaces().create(&owner(user), request).await.unwrap()
     }
 
     pub fn browser(&self) -> Browser {

@@ -28,6 +28,7 @@ mod web;
 
 mod accounts;
 mod conformance;
+mod console;
 mod dev_clients;
 mod flows;
 mod github;

@@ -12,12 +12,12 @@ use tokio::net::TcpListener;
 use url::form_urlencoded;
 
 /// Nobody listens there; the browser shows where it was sent.
-const CALLBACK: &str = "http://127.0.0.1:9/callback";
+pub const CALLBACK: &str = "http://127.0.0.1:9/callback";
 /// With its challenge below, from RFC 7636, appendix B.
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 
 /// An authorization request.
-fn request(stage: &Stage, client_id: &str, redirect_uri: &str) -> String {
+pub fn request(stage: &Stage, client_id: &str, redirect_uri: &str) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
     query.extend_pairs([("response_type", "code"), ("client_id", client_id), ("redirect_uri", redirect_uri)]);
     query.extend_pairs([
@@ -31,7 +31,7 @@ fn request(stage: &Stage, client_id: &str, redirect_uri: &str) -> String {
 static PICTURES: LazyLock<Option<PathBuf>> = LazyLock::new(|| std::env::var_os("PORTCULLIS_PICTURES").map(Into::into));
 
 /// What holds for every page at any size.
-async fn check(person: &mut Browser, name: &str) {
+pub async fn check(person: &mut Browser, name: &str) {
     let wide = person.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth").await;
     assert_eq!(wide, json!(0), "{name} scrolls sideways");
     let outline = person.outline().await;
@@ -110,8 +110,8 @@ async fn tour(person: &mut Browser, stage: &Stage, name: &str) {
     check(person, &format!("{name}-signed-out")).await;
 }
 
-/// Allows what the page asks for, and gets the tokens in the client's place.
-async fn redeemed(person: &mut Browser, stage: &Stage) {
+/// Allows what the page asks for, and gets the tokens in the client's place. Returns the access token.
+pub async fn redeemed(person: &mut Browser, stage: &Stage) -> String {
     person.press("Allow").await;
     let page = person.look().await;
     let back = page.redirects.iter().find(|to| to.starts_with(CALLBACK)).unwrap_or_else(|| panic!("{page:?}"));
@@ -124,7 +124,9 @@ async fn redeemed(person: &mut Browser, stage: &Stage) {
         ("code_verifier", VERIFIER),
     ];
     let answer = crate::http().post(format!("{}/token", stage.origin)).form(&form).send().await.unwrap();
-    assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap());
+    assert_eq!(answer.status(), 200);
+    let answer: Value = answer.json().await.unwrap();
+    answer["access_token"].as_str().unwrap().to_owned()
 }
 
 /// A client that registered itself under a name that is long.
@@ -195,7 +197,7 @@ async fn by_keyboard_alone() {
     let mut person = Browser::start().await;
     let callback = format!("http://127.0.0.1:{}/callback", serve("Back at the client".to_owned()).await);
     person.open(&request(&stage, PUBLIC, &callback)).await;
-    tab_to(&mut person, "e.name === 'user'").await;
+    assert_eq!(person.evaluate("document.activeElement.name").await, "user", "typing begins there");
     type_in(&mut person, USER).await;
     tab_to(&mut person, "e.name === 'password'").await;
     type_in(&mut person, PASSWORD).await;

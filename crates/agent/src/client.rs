@@ -3,9 +3,9 @@
 use crate::{
     protocol::{
         ACTOR_HEADER, Actor, Command, CommandEvent, CommandResult, EditFile, Edited, Failure, FileContent, FileList,
-        Hello, Input, JournalPage, JournalRequest, ListFiles, MOST_ANSWER, MOST_SHORT_ANSWER, MovePath, Moved, Process,
-        ProcessOutput, ProcessOutputRequest, Processes, ReadFile, RemovePath, Removed, SearchFiles, SearchResults,
-        Usage, WriteFile, Written,
+        Hello, Input, JournalPage, JournalRequest, ListFiles, MOST_ANSWER, MOST_SHORT_ANSWER, MOST_USAGE, MovePath,
+        Moved, Process, ProcessOutput, ProcessOutputRequest, Processes, ReadFile, RemovePath, Removed, SearchFiles,
+        SearchResults, Usage, WriteFile, Written,
     },
     reading::{self, COPIES, LIST_COPIES, Lines},
 };
@@ -237,12 +237,14 @@ impl Client {
 
     /// Measures the resource usage of the workspace.
     pub async fn usage(&self) -> Result<Usage, AgentError> {
-        self.get("/usage").await
+        let body = self.send::<()>(Method::GET, "/usage", None, Repeat::Safe).await?;
+        parse(&reading::whole(body, (MOST_USAGE, COPIES), &self.account).await?)
     }
 
     /// A page of the journal: what clients ran and changed lately.
     pub async fn journal(&self, request: &JournalRequest) -> Result<JournalPage, AgentError> {
-        self.list("/journal", request).await
+        let body = self.send(Method::POST, "/journal", Some(request), Repeat::Safe).await?;
+        parse(&reading::whole(body, (MOST_SHORT_ANSWER, LIST_COPIES), &self.account).await?)
     }
 
     async fn get<A: DeserializeOwned>(&self, path: &str) -> Result<A, AgentError> {

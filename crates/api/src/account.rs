@@ -63,7 +63,7 @@ pub struct OAuthAccountSpec {
     /// Set when the provider no longer lets the user in: sessions and grants from before end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<ProviderRefusal>,
-    /// Browser sessions that began before or in this second have ended at the provider.
+    /// Browser sessions that began before or in this second have ended: at the provider, or because the user signed out everywhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Time>")]
     pub sessions_end_before: Option<Timestamp>,

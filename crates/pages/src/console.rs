@@ -24,10 +24,7 @@ impl Pages {
     /// The landing page for a browser at the URL of the endpoint itself. `None`: the endpoint has no landing page.
     #[must_use]
     pub fn landing(&self, from: &RequestContext, headers: &HeaderMap) -> Option<Response> {
-        if !self.has_console() {
-            return None;
-        }
-        Some(headers::secure(self.answer(from, show(self, headers))))
+        self.has_console().then(|| headers::secure(self.answer(from, show(self, headers))))
     }
 }
 

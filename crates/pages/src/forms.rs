@@ -4,7 +4,7 @@
 //! has a CSRF token that was sealed for this browser's session. The sign-in form has one too, against login CSRF (RFC 6749
 //! §10.12).
 
-use crate::{error_page::ErrorPage, session::Session};
+use crate::{error_page::ErrorPage, session::Session, workspaces::WorkspaceChange};
 use axum::body::Body;
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -36,14 +36,8 @@ pub(crate) enum Action {
     SignOut,
     /// Signs out in every browser, and ends the access of all agents.
     SignOutEverywhere,
-    /// Starts a workspace.
-    StartWorkspace,
-    /// Stops a workspace.
-    StopWorkspace,
-    /// Restarts a workspace.
-    RestartWorkspace,
-    /// Deletes a workspace.
-    DeleteWorkspace,
+    /// Changes a workspace.
+    ChangeWorkspace(WorkspaceChange),
 }
 
 #[derive(Serialize, Deserialize)]

@@ -49,6 +49,7 @@ use portcullis_telemetry::audit::{Event, FormRefused, RequestContext};
 use serde_json::json;
 use session::{Cookie, Session};
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 use view::Frame;
 
 /// The paths, after the issuer. The server counts requests by them, and an Ingress lists them.
@@ -77,6 +78,9 @@ pub mod paths {
     }
 }
 
+/// How many logs and journals of workspaces are read at a time. Each takes up to a few MiB until it is cut for the page.
+const LOG_READS: usize = 8;
+
 /// The pages of one endpoint.
 pub struct Pages {
     url: PublicUrl,
@@ -91,6 +95,8 @@ pub struct Pages {
     clock: Arc<dyn Clock>,
     /// Whether [`paths::FAVICON`] is served.
     has_favicon: bool,
+    /// The permits to read logs and journals of workspaces.
+    log_reads: Semaphore,
     /// The workspaces; `None` if the endpoint has none.
     workspaces: Option<ServedWorkspaces>,
 }
@@ -118,6 +124,7 @@ impl Pages {
             },
             cookie: Cookie::new(&url),
             setups: paths::has_console(&url, &config.path_aliases).then(|| agent_setup::setups(config, clients)),
+            log_reads: Semaphore::new(LOG_READS),
             has_favicon: paths::has_favicon(&url, &config.path_aliases),
             lifetime: lifetime.and_then(text::spoken).unwrap_or_else(|| "a moment".to_owned()),
             url,
@@ -173,7 +180,13 @@ impl Pages {
     /// The error page for a path that does not exist.
     #[must_use]
     pub fn not_found(&self, from: &RequestContext) -> Response {
-        headers::secure(self.show(from, &ErrorPage::not_found()))
+        let error_page = ErrorPage::not_found();
+        let error_page = if self.has_console() {
+            error_page.link(format!("{}{}/", self.base(), paths::CONSOLE), "To the start page")
+        } else {
+            error_page
+        };
+        headers::secure(self.show(from, &error_page))
     }
 
     fn base(&self) -> &str {

@@ -81,7 +81,7 @@ async fn revoke_all(pages: &Pages, from: &RequestContext, user: &GrantUser, now:
             reason: RevocationReason::ByUser,
         }
         .emit();
-        Ok(())
+        Ok::<(), GrantsError>(())
     };
     let revoked = stream::iter(active).map(revoke).buffer_unordered(AT_ONCE);
     revoked.fold(Ok(()), async |all, one| if one.is_err() { one } else { all }).await

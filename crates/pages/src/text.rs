@@ -133,7 +133,9 @@ pub(crate) fn bytes(count: f64) -> String {
 
 /// A number of CPU cores.
 pub(crate) fn cores(count: f64) -> String {
-    if count == 1.0 { "1 core".to_owned() } else { format!("{} cores", rounded(count)) }
+    let count = rounded(count);
+    let unit = if count == "1" { "core" } else { "cores" };
+    format!("{count} {unit}")
 }
 
 /// The number with at most two decimals, without trailing zeros.

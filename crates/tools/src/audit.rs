@@ -124,7 +124,7 @@ mod tests {
             }
             if arguments.workspace == "nope" {
                 let (wanted, existing) = (arguments.secret, Vec::new());
-                return Err(backend::Error::UnknownWorkspace { wanted, existing }.into());
+                return Err(portcullis_workspaces::Error::UnknownWorkspace { wanted, existing }.into());
             }
             Ok(Said { said: arguments.secret })
         }

@@ -26,7 +26,7 @@ use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use portcullis_agent::{
     AgentError,
-    protocol::{JournalPage, JournalRequest, UNKNOWN_ROUTE},
+    protocol::{JournalEntry, JournalPage, JournalRequest, UNKNOWN_ROUTE},
 };
 use portcullis_core::report::chain;
 use portcullis_telemetry::audit::RequestContext;
@@ -41,6 +41,8 @@ const TIMEOUT: Duration = Duration::from_secs(4);
 const PAGE_SIZE: u32 = 25;
 /// How many clients the page can be filtered by.
 const MAX_CLIENTS: usize = 20;
+/// Longer texts are cut, in bytes. Those of a workspace agent are shorter.
+const MAX_TEXT: usize = 2048;
 
 /// See the module.
 pub(super) async fn get(
@@ -72,7 +74,8 @@ async fn show(
     };
     let backend = pages.workspaces_for("get_workspace")?;
     let found = backend.get(&user.owner(), wanted).await.map_err(|error| failed(pages.base(), error))?;
-    let journal = read(&**backend, &user, &found, &request).await.map_err(|error| failed(pages.base(), error))?;
+    let journal =
+        read(pages, &**backend, &user, &found, &request).await.map_err(|error| failed(pages.base(), error))?;
     let path = format!("{}{}/{}/activity", pages.base(), paths::WORKSPACES, found.id);
     let link = |client: Option<&str>, before: Option<u64>| {
         let mut query = form_urlencoded::Serializer::new(String::new());
@@ -88,13 +91,13 @@ async fn show(
             let names = client_names(pages, &user, &journal, now).await;
             if journal.clients.len() > 1 || client.is_some() {
                 filters.push(ClientFilter::new("All agents".to_owned(), link(None, None), client.is_none()));
-                filters.extend(journal.clients.iter().take(MAX_CLIENTS).map(|id| {
+                filters.extend(journal.clients.iter().map(|id| {
                     ClientFilter::new(names.name(id), link(Some(id.as_str()), None), client == Some(id.as_str()))
                 }));
             }
             older = journal.next_before.map(|before| link(client, Some(before)));
-            let shown = journal.entries.iter().take(PAGE_SIZE as usize);
-            PagePart::Shown(shown.map(|entry| ActivityEntry::new(entry, &user.user.id, &names, now)).collect())
+            let entries = journal.entries.iter();
+            PagePart::Shown(entries.map(|entry| ActivityEntry::new(entry, &user.user.id, &names, now)).collect())
         }
     };
     page(
@@ -113,19 +116,39 @@ async fn show(
 
 /// The journal, or why the page is shown without it.
 async fn read(
+    pages: &Pages,
     backend: &dyn Workspaces,
     user: &UserSession,
     workspace: &Workspace,
     request: &JournalRequest,
 ) -> Result<PagePart<JournalPage>, Error> {
+    let owner = user.owner();
     let read = async {
-        let agent = backend.agent(&user.owner(), &workspace.id, Purpose::Journal).await?;
-        Ok(agent.journal(request).await)
+        // Never closed.
+        let _permit = pages.log_reads.acquire().await.ok();
+        let agent = backend.agent(&owner, &workspace.id, Purpose::Journal).await?;
+        Ok(agent.journal(request).await.map(bounded))
     };
     match timeout(TIMEOUT, read).await {
         Ok(read) => part(read, &workspace.id),
         Err(_) => Ok(PagePart::Missing("The workspace did not answer in time.".to_owned())),
     }
+}
+
+/// The journal without what a workspace agent never sends: its memory is used until a slow browser has read the page.
+fn bounded(mut journal: JournalPage) -> JournalPage {
+    journal.entries.truncate(PAGE_SIZE as usize);
+    journal.entries.shrink_to_fit();
+    journal.clients.truncate(MAX_CLIENTS);
+    let entries = journal.entries.iter_mut().flat_map(|JournalEntry { operation, actor, .. }| {
+        let actor = actor.iter_mut().flat_map(|actor| [&mut actor.client_id, &mut actor.user]);
+        [&mut operation.command, &mut operation.path, &mut operation.to].into_iter().flatten().chain(actor)
+    });
+    for text in entries.chain(&mut journal.clients) {
+        text.truncate(text.floor_char_boundary(MAX_TEXT));
+        text.shrink_to_fit();
+    }
+    journal
 }
 
 /// The part of the page for the answer of the workspace agent.
@@ -163,8 +186,28 @@ mod tests {
     use super::*;
     use portcullis_agent::{
         Lost,
-        protocol::{Failure, FailureKind},
+        protocol::{Actor, Failure, FailureKind, Operation, Outcome},
     };
+
+    #[test]
+    fn a_journal_that_no_agent_sends_is_cut() {
+        let long = || "é".repeat(100_000);
+        let operation =
+            Operation { command: Some(long()), path: Some(long()), to: Some(long()), ..Operation::default() };
+        let entry = JournalEntry {
+            id: 1,
+            at: Timestamp::UNIX_EPOCH,
+            actor: Some(Actor { client_id: long(), user: long(), grant: None }),
+            operation,
+            outcome: Outcome::Done,
+            exit_code: None,
+            failure: None,
+            duration_ms: 0,
+        };
+        let journal = JournalPage { entries: vec![entry; 100], next_before: None, clients: vec![long(); 100] };
+        let size = serde_json::to_string(&bounded(journal)).unwrap().len();
+        assert!(size < 400_000, "{size}");
+    }
 
     #[test]
     fn a_page_without_a_journal_says_why() {

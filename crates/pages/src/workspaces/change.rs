@@ -22,17 +22,26 @@ use axum::{
 use http::{HeaderMap, StatusCode};
 use portcullis_telemetry::audit::{Event, RequestContext};
 use portcullis_workspaces::{Error, check_name};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-impl Action {
+/// A change of a workspace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum WorkspaceChange {
+    Start,
+    Stop,
+    Restart,
+    Delete,
+}
+
+impl WorkspaceChange {
     /// The tool that does the same.
     const fn tool(self) -> &'static str {
         match self {
-            Self::StartWorkspace => "start_workspace",
-            Self::StopWorkspace => "stop_workspace",
-            Self::RestartWorkspace => "restart_workspace",
-            Self::DeleteWorkspace => "delete_workspace",
-            Self::SignIn | Self::Consent | Self::Revoke | Self::SignOut | Self::SignOutEverywhere => "",
+            Self::Start => "start_workspace",
+            Self::Stop => "stop_workspace",
+            Self::Restart => "restart_workspace",
+            Self::Delete => "delete_workspace",
         }
     }
 }
@@ -40,14 +49,15 @@ impl Action {
 impl Pages {
     /// The CSRF tokens of the forms of workspaces.
     pub(super) fn workspace_forms(&self, user: &UserSession) -> Result<WorkspaceForms, ErrorPage> {
-        let token = |action: Action| {
-            self.workspaces_for(action.tool()).ok().map(|_| self.csrf_token(action, &user.session)).transpose()
+        let token = |change: WorkspaceChange| {
+            let served = self.workspaces_for(change.tool()).is_ok();
+            served.then(|| self.csrf_token(Action::ChangeWorkspace(change), &user.session)).transpose()
         };
         Ok(WorkspaceForms {
-            start: token(Action::StartWorkspace)?,
-            stop: token(Action::StopWorkspace)?,
-            restart: token(Action::RestartWorkspace)?,
-            delete: self.workspaces_for(Action::DeleteWorkspace.tool()).is_ok(),
+            start: token(WorkspaceChange::Start)?,
+            stop: token(WorkspaceChange::Stop)?,
+            restart: token(WorkspaceChange::Restart)?,
+            delete: self.workspaces_for(WorkspaceChange::Delete.tool()).is_ok(),
         })
     }
 }
@@ -55,7 +65,7 @@ impl Pages {
 /// The audit event of one change, emitted at its end. A change whose browser disconnected is `cancelled`.
 struct ChangeTrail<'a> {
     from: &'a RequestContext,
-    action: Action,
+    change: WorkspaceChange,
     /// A value that is not a valid name is not recorded, as in calls of tools.
     workspace: Option<&'a str>,
     user: &'a str,
@@ -64,8 +74,14 @@ struct ChangeTrail<'a> {
 
 impl Drop for ChangeTrail<'_> {
     fn drop(&mut self) {
-        let Self { from, action, workspace, user, outcome } = self;
-        Event::WorkspaceChanged { from, tool: action.tool(), workspace: *workspace, outcome, user }.emit();
+        Event::WorkspaceChanged {
+            from: self.from,
+            tool: self.change.tool(),
+            workspace: self.workspace,
+            outcome: self.outcome,
+            user: self.user,
+        }
+        .emit();
     }
 }
 
@@ -85,7 +101,7 @@ pub(super) async fn start(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    answer(&pages, Action::StartWorkspace, SubmittedForm { from, workspace, headers, body }).await
+    answer(&pages, WorkspaceChange::Start, SubmittedForm { from, workspace, headers, body }).await
 }
 
 /// `POST /console/workspaces/{workspace}/stop`.
@@ -96,7 +112,7 @@ pub(super) async fn stop(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    answer(&pages, Action::StopWorkspace, SubmittedForm { from, workspace, headers, body }).await
+    answer(&pages, WorkspaceChange::Stop, SubmittedForm { from, workspace, headers, body }).await
 }
 
 /// `POST /console/workspaces/{workspace}/restart`.
@@ -107,7 +123,7 @@ pub(super) async fn restart(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    answer(&pages, Action::RestartWorkspace, SubmittedForm { from, workspace, headers, body }).await
+    answer(&pages, WorkspaceChange::Restart, SubmittedForm { from, workspace, headers, body }).await
 }
 
 /// `POST /console/workspaces/{workspace}/delete`.
@@ -118,40 +134,40 @@ pub(super) async fn delete(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    answer(&pages, Action::DeleteWorkspace, SubmittedForm { from, workspace, headers, body }).await
+    answer(&pages, WorkspaceChange::Delete, SubmittedForm { from, workspace, headers, body }).await
 }
 
-async fn answer(pages: &Pages, action: Action, submitted: SubmittedForm) -> Response {
+async fn answer(pages: &Pages, change: WorkspaceChange, submitted: SubmittedForm) -> Response {
     let from = submitted.from;
-    pages.answer(&from, change(pages, action, submitted).await)
+    pages.answer(&from, apply(pages, change, submitted).await)
 }
 
-async fn change(pages: &Pages, action: Action, submitted: SubmittedForm) -> Result<Response, ErrorPage> {
+async fn apply(pages: &Pages, change: WorkspaceChange, submitted: SubmittedForm) -> Result<Response, ErrorPage> {
     let SubmittedForm { from, workspace, headers, body } = submitted;
     let form = Form::read(&headers, body).await?;
     let now = pages.clock.now();
     let session = pages.session(&headers, now);
-    pages.check_form(&form, action, &headers, session.as_ref(), now)?;
+    pages.check_form(&form, Action::ChangeWorkspace(change), &headers, session.as_ref(), now)?;
     let user = pages.user_session(&headers, now).ok_or_else(|| ErrorPage::signed_out(pages.base()))?;
-    let backend = pages.workspaces_for(action.tool())?;
+    let backend = pages.workspaces_for(change.tool())?;
     let mut trail = ChangeTrail {
         from: &from,
-        action,
+        change,
         workspace: check_name(&workspace).is_ok().then_some(&*workspace),
         user: &user.user.id,
         outcome: "cancelled",
     };
     let owner = user.owner();
-    let changed = match action {
-        Action::StartWorkspace => backend.start(&owner, &workspace, None).await,
-        Action::StopWorkspace => backend.stop(&owner, &workspace).await,
-        Action::RestartWorkspace => backend.restart(&owner, &workspace, None).await,
-        _ => backend.delete(&owner, &workspace).await,
+    let changed = match change {
+        WorkspaceChange::Start => backend.start(&owner, &workspace, None).await,
+        WorkspaceChange::Stop => backend.stop(&owner, &workspace).await,
+        WorkspaceChange::Restart => backend.restart(&owner, &workspace, None).await,
+        WorkspaceChange::Delete => backend.delete(&owner, &workspace).await,
     };
     trail.outcome = changed.as_ref().map_or_else(Error::outcome, |_| "ok");
     let changed = changed.map_err(|error| failed(pages.base(), error))?;
     let list = format!("{}{}", pages.base(), paths::WORKSPACES);
-    let has_page = action != Action::DeleteWorkspace && pages.workspaces_for("get_workspace").is_ok();
+    let has_page = change != WorkspaceChange::Delete && pages.workspaces_for("get_workspace").is_ok();
     see_other(&if has_page { format!("{list}/{}", changed.id) } else { list })
 }
 
@@ -170,7 +186,7 @@ async fn ask(pages: &Pages, workspace: &str, headers: &HeaderMap) -> Result<Resp
     let Some(user) = pages.user_session(headers, now) else {
         return pages.sign_in_for(paths::WORKSPACES, now);
     };
-    let backend = pages.workspaces_for(Action::DeleteWorkspace.tool())?;
+    let backend = pages.workspaces_for(WorkspaceChange::Delete.tool())?;
     let found = backend.get(&user.owner(), workspace).await.map_err(|error| failed(pages.base(), error))?;
     page(
         StatusCode::OK,
@@ -178,7 +194,7 @@ async fn ask(pages: &Pages, workspace: &str, headers: &HeaderMap) -> Result<Resp
             frame: &pages.frame,
             navigation: pages.navigation_below(&user, NavigationPage::Workspaces)?,
             workspace: view::WorkspaceCard::new(&found, &user, now),
-            csrf_token: pages.csrf_token(Action::DeleteWorkspace, &user.session)?,
+            csrf_token: pages.csrf_token(Action::ChangeWorkspace(WorkspaceChange::Delete), &user.session)?,
         },
     )
 }

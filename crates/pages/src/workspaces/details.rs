@@ -20,7 +20,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use portcullis_agent::protocol::{Amount, Usage};
 use portcullis_core::{report::chain, terminal};
 use portcullis_telemetry::audit::RequestContext;
-use portcullis_workspaces::{Error, Purpose, Status, Workspace, check_name};
+use portcullis_workspaces::{Error, Purpose, Status, Workspace, WorkspaceLogs, check_name};
 use std::{sync::Arc, time::Duration};
 use tokio::time::timeout;
 
@@ -30,7 +30,9 @@ const LOG_TIMEOUT: Duration = Duration::from_secs(4);
 /// How many lines of the log are shown.
 const LOG_LINES: u32 = 200;
 /// Longer lines are cut, in characters.
-const MAX_LINE: usize = 2000;
+const MAX_LINE: usize = 500;
+/// The maximum size of the shown log, in bytes: a page is in memory until a slow browser has read it.
+const MAX_LOG: usize = 64 << 10;
 /// How often the browser reloads the page of a workspace that starts or stops, in seconds.
 const RELOAD_AFTER: HeaderValue = HeaderValue::from_static("4");
 
@@ -111,11 +113,14 @@ fn usage_lines(usage: &Usage) -> Vec<UsageLine> {
 /// The end of the log. `None`: the endpoint does not serve it.
 async fn log(pages: &Pages, user: &UserSession, workspace: &Workspace) -> Option<PagePart<LogView>> {
     let backend = pages.workspaces_for("workspace_logs").ok()?;
-    Some(match timeout(LOG_TIMEOUT, backend.logs(&user.owner(), &workspace.id, LOG_LINES)).await {
-        Ok(Ok(log)) => PagePart::Shown(LogView {
-            lines: log.lines.into_iter().map(shown_line).collect(),
-            truncated: log.truncated,
-        }),
+    let owner = user.owner();
+    let read = async {
+        // Never closed.
+        let _permit = pages.log_reads.acquire().await.ok();
+        backend.logs(&owner, &workspace.id, LOG_LINES).await.map(shown_log)
+    };
+    Some(match timeout(LOG_TIMEOUT, read).await {
+        Ok(Ok(log)) => PagePart::Shown(log),
         // It never ran, or its pod is gone.
         Ok(Err(Error::NotRunning { .. } | Error::Stopped { .. })) => {
             PagePart::Missing("There is no log while it does not run.".to_owned())
@@ -126,6 +131,23 @@ async fn log(pages: &Pages, user: &UserSession, workspace: &Workspace) -> Option
         }
         Err(_) => PagePart::Missing("It could not be read in time.".to_owned()),
     })
+}
+
+/// The end of the log that is shown.
+fn shown_log(log: WorkspaceLogs) -> LogView {
+    let (all, mut size) = (log.lines.len(), 0);
+    let mut lines: Vec<String> = log
+        .lines
+        .into_iter()
+        .rev()
+        .map(shown_line)
+        .take_while(|line| {
+            size += line.len() + 1;
+            size <= MAX_LOG
+        })
+        .collect();
+    lines.reverse();
+    LogView { truncated: log.truncated || lines.len() < all, lines }
 }
 
 /// A line without control sequences, and not too long.
@@ -162,5 +184,9 @@ mod tests {
         assert_eq!(shown_line("\u{1b}[31mred\u{1b}[0m".to_owned()), "red");
         assert_eq!(shown_line("é".repeat(MAX_LINE)), "é".repeat(MAX_LINE));
         assert_eq!(shown_line("é".repeat(5000)), format!("{}…", "é".repeat(MAX_LINE)));
+        let log = |lines: usize| WorkspaceLogs { lines: vec!["é".repeat(5000); lines], truncated: false };
+        let (few, many) = (shown_log(log(3)), shown_log(log(200)));
+        assert!(!few.truncated && few.lines.len() == 3);
+        assert!(many.truncated && many.lines.iter().map(|line| line.len() + 1).sum::<usize>() <= MAX_LOG);
     }
 }

@@ -9,6 +9,8 @@ mod error;
 mod list;
 mod view;
 
+pub(crate) use change::WorkspaceChange;
+
 use crate::Pages;
 use axum::{
     Router,
