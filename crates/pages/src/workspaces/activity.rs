@@ -26,7 +26,7 @@ use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use portcullis_agent::{
     AgentError,
-    protocol::{JournalEntry, JournalPage, JournalRequest, UNKNOWN_ROUTE},
+    protocol::{Actor, JournalEntry, JournalPage, JournalRequest, Operation, UNKNOWN_ROUTE},
 };
 use portcullis_core::report::chain;
 use portcullis_telemetry::audit::RequestContext;
@@ -141,8 +141,10 @@ fn bounded(mut journal: JournalPage) -> JournalPage {
     journal.entries.shrink_to_fit();
     journal.clients.truncate(MAX_CLIENTS);
     let entries = journal.entries.iter_mut().flat_map(|JournalEntry { operation, actor, .. }| {
-        let actor = actor.iter_mut().flat_map(|actor| [&mut actor.client_id, &mut actor.user]);
-        [&mut operation.command, &mut operation.path, &mut operation.to].into_iter().flatten().chain(actor)
+        let actor =
+            actor.iter_mut().flat_map(|Actor { client_id, user, grant }| [Some(client_id), Some(user), grant.as_mut()]);
+        let Operation { command, path, to, .. } = operation;
+        [command.as_mut(), path.as_mut(), to.as_mut()].into_iter().chain(actor).flatten()
     });
     for text in entries.chain(&mut journal.clients) {
         text.truncate(text.floor_char_boundary(MAX_TEXT));
@@ -186,7 +188,7 @@ mod tests {
     use super::*;
     use portcullis_agent::{
         Lost,
-        protocol::{Actor, Failure, FailureKind, Operation, Outcome},
+        protocol::{Failure, FailureKind, Outcome},
     };
 
     #[test]
@@ -197,7 +199,7 @@ mod tests {
         let entry = JournalEntry {
             id: 1,
             at: Timestamp::UNIX_EPOCH,
-            actor: Some(Actor { client_id: long(), user: long(), grant: None }),
+            actor: Some(Actor { client_id: long(), user: long(), grant: Some(long()) }),
             operation,
             outcome: Outcome::Done,
             exit_code: None,
