@@ -76,7 +76,8 @@ async fn the_workspaces_of_another_user() {
     let (own, theirs) = (id(&mut ada).await, id(&mut bob).await);
     assert_ne!(own, theirs);
     assert!(!ada.get(LIST).await.html.contains(&theirs));
-    for path in [format!("{LIST}/{theirs}"), format!("{LIST}/{theirs}/delete")] {
+    for below in ["", "/delete", "/activity"] {
+        let path = format!("{LIST}/{theirs}{below}");
         let (refused, missing) = (ada.get(&path).await, ada.get(&path.replace(&theirs, "missing")).await);
         assert_eq!((refused.status.as_u16(), missing.status.as_u16()), (404, 404), "{path}");
         assert!(!refused.html.contains("blank"), "{}", refused.html);
@@ -118,7 +119,8 @@ async fn workspaces_without_a_session() {
     let stop = format!("{LIST}/{id}/stop");
     let form = ada.get(LIST).await.form(&stop);
     let mut none = stage.browser();
-    for path in [LIST.to_owned(), format!("{LIST}/{id}"), format!("{LIST}/{id}/delete")] {
+    for below in [String::new(), format!("/{id}"), format!("/{id}/delete"), format!("/{id}/activity")] {
+        let path = format!("{LIST}{below}");
         assert!(none.get(&path).await.path().starts_with("/login?continue="), "{path}");
     }
     assert_eq!(none.submit(&stop, &form.0).await.status, 403);

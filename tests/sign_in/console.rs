@@ -5,7 +5,8 @@ use crate::{
     pages::{CALLBACK, check, redeemed, request},
     stage::{Manifests, PASSWORD, PUBLIC, Stage, USER},
 };
-use portcullis_workspaces::{CreateWorkspace, Owner, Status, Workspaces as _};
+use portcullis_agent::protocol::{Actor, Command, WriteFile};
+use portcullis_workspaces::{CreateWorkspace, Owner, Purpose, Status, Workspaces as _};
 use serde_json::json;
 use std::collections::BTreeMap;
 
@@ -17,6 +18,15 @@ async fn create(stage: &Stage, id: &str, name: &str) {
     let (template, parameters) = ("blank".to_owned(), BTreeMap::new());
     let request = CreateWorkspace { template, name: name.to_owned(), parameters, wait: None };
     stage.workspaces.create(&owner(id), request).await.unwrap();
+}
+
+/// An agent's work in the workspace `web`.
+async fn work(stage: &Stage, user: &str) {
+    let actor = Actor { client_id: "agent-of-a-test".to_owned(), user: user.to_owned(), grant: None };
+    let agent = stage.workspaces.agent(&owner(user), "web", Purpose::Work).await.unwrap().acting_as(&actor);
+    let command = format!(": make --keep-going {}; exit 3", "a-long-word-that-must-wrap".repeat(5));
+    agent.run("one", &Command { command, ..Command::default() }, None).await.unwrap();
+    agent.write_file(&WriteFile { path: "src/main.rs".to_owned(), ..WriteFile::default() }).await.unwrap();
 }
 
 /// The status of a call with an access token.
@@ -45,6 +55,15 @@ async fn tour(person: &mut Browser, stage: &Stage, name: &str) {
     let page = person.find("Resource usage").await;
     assert!(page.text.contains("made") && page.text.contains("Running"), "{}", page.text);
     check(person, &format!("{name}-workspace")).await;
+    work(stage, &user).await;
+    person.follow("Activity: what agents ran and changed").await;
+    let page = person.find("the newest first").await;
+    for words in ["Wrote a file", "src/main.rs", "make --keep-going", "exit code 3", "agent-of-a-test"] {
+        assert!(page.text.contains(words), "{words:?} in {}", page.text);
+    }
+    check(person, &format!("{name}-workspace-activity")).await;
+    person.follow("web").await;
+    person.find("Resource usage").await;
     person.press("Stop web").await;
     person.find("Stopped").await;
     check(person, &format!("{name}-workspace-stopped")).await;
