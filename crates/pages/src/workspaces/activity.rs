@@ -58,13 +58,13 @@ pub(super) async fn get(
         before: query.field("before").and_then(|before| before.parse().ok()),
         client_id: query.field("client").map(ToOwned::to_owned),
     };
-    pages.answer(&from, show(&pages, &workspace, request, &headers).await)
+    pages.answer(&from, show(&pages, &workspace, &request, &headers).await)
 }
 
 async fn show(
     pages: &Pages,
     wanted: &str,
-    request: JournalRequest,
+    request: &JournalRequest,
     headers: &HeaderMap,
 ) -> Result<Response, ErrorPage> {
     let now = pages.clock.now();
@@ -74,8 +74,7 @@ async fn show(
     };
     let backend = pages.workspaces_for("get_workspace")?;
     let found = backend.get(&user.owner(), wanted).await.map_err(|error| failed(pages.base(), error))?;
-    let journal =
-        read(pages, &**backend, &user, &found, &request).await.map_err(|error| failed(pages.base(), error))?;
+    let journal = read(pages, &**backend, &user, &found, request).await.map_err(|error| failed(pages.base(), error))?;
     let path = format!("{}{}/{}/activity", pages.base(), paths::WORKSPACES, found.id);
     let link = |client: Option<&str>, before: Option<u64>| {
         let mut query = form_urlencoded::Serializer::new(String::new());
@@ -127,7 +126,7 @@ async fn read(
         // Never closed.
         let _permit = pages.log_reads.acquire().await.ok();
         let agent = backend.agent(&owner, &workspace.id, Purpose::Journal).await?;
-        Ok(agent.journal(request).await.map(bounded))
+        Ok::<_, Error>(agent.journal(request).await.map(bounded))
     };
     match timeout(TIMEOUT, read).await {
         Ok(read) => part(read, &workspace.id),
