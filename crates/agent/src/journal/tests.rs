@@ -260,7 +260,7 @@ async fn commands_and_changes_are_recorded_with_their_outcomes() {
     let edit = |old: &str| EditFile {
         path: path.clone(),
         old_text: old.to_owned(),
-        new_text: SECRET.to_owned(),
+        new_text: format!("{SECRET}!"),
         replace_all: true,
     };
     client.edit_file(&edit(SECRET)).await.unwrap();
@@ -289,7 +289,7 @@ async fn commands_and_changes_are_recorded_with_their_outcomes() {
             done(OperationKind::WriteFile, "a.txt"),
             done(OperationKind::AppendFile, "a.txt"),
             done(OperationKind::EditFile, "a.txt"),
-            (OperationKind::EditFile, Some("a.txt"), Outcome::Failed, None, Some(FailureKind::NotFound)),
+            (OperationKind::EditFile, Some("a.txt"), Outcome::Failed, None, Some(FailureKind::Conflict)),
             done(OperationKind::MovePath, "a.txt"),
             done(OperationKind::RemovePath, "b.txt"),
         ]
