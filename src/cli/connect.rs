@@ -149,7 +149,14 @@ fn edit(client: FileClient, args: ConnectArgs) -> Result<String, ConnectCommandE
 
 fn server(args: ConnectArgs) -> Result<Server, ConnectCommandError> {
     let url = args.url.ok_or(ConnectCommandError::UrlMissing)?;
-    Ok(Server { name: args.name.unwrap_or_else(|| ServerName::of(&url)), url, client_id: args.client_id })
+    let name = args.name.unwrap_or_else(|| ServerName::of(&url));
+    Ok(Server { name, url, client_id: args.client_id, program: program() })
+}
+
+/// The path of this program, so that a client finds it without the `PATH` of a shell.
+fn program() -> String {
+    let path = env::current_exe().ok().and_then(|path| path.into_os_string().into_string().ok());
+    path.unwrap_or_else(|| env!("CARGO_PKG_NAME").to_owned())
 }
 
 /// Writes the file, or shows the change.

@@ -2,8 +2,13 @@
 
 use super::{environment::PlannedEndpoint, snippets::snippets, store::Store, user};
 use kube::ResourceExt;
-use portcullis_api::{OAuthClient, preset::Preset};
-use portcullis_core::{Scope, client::Grant, scope};
+use portcullis_api::OAuthClient;
+use portcullis_core::{
+    Scope,
+    agents::{Agent, AgentServer},
+    client::Grant,
+    scope,
+};
 use portcullis_plan::{ClientPlan, CredentialChange, LoginProblem};
 use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path};
 
@@ -194,13 +199,14 @@ fn for_a_person(outcome: &PlannedEndpoint, client: &OAuthClient, plan: &ClientPl
         text,
         "\n  Give the agent {url} and {what}. It opens a browser, where you sign in and choose what it may do."
     );
-    if client.spec.preset == Preset::ClaudeCode {
-        let _ = write!(
-            text,
-            "\n  Add it to Claude Code, then connect with /mcp there:\n\n\
-             claude mcp add --transport http --client-id {} {name} {url}\n",
-            plan.client_id
-        );
+    let server = AgentServer { name: &name, url: &url, client_id: Some(&plan.client_id) };
+    if let Some(agent) = Agent::ALL.into_iter().find(|agent| agent.preset() == Some(client.spec.preset)) {
+        let (title, file, sign_in) = (agent.title(), agent.file(), agent.sign_in(&name));
+        let _ = match (agent.command(server), agent.snippet(server)) {
+            (Some(command), _) => write!(text, "\n  Add it to {title}:\n\n{command}\n\n  {sign_in}\n"),
+            (None, Some(entry)) => write!(text, "\n  Add it to {title}, in {file}:\n\n{entry}\n\n  {sign_in}\n"),
+            (None, None) => Ok(()),
+        };
     }
     text
 }

@@ -125,6 +125,22 @@ fn every_client_has_its_file() {
 }
 
 #[test]
+fn claude_desktop_starts_this_program() {
+    let home = Home::new();
+    let config = home.path("claude.json");
+    let printed = home.done(&["claude-desktop", URL, "--client-id", "team", "--file", config.to_str().unwrap()]);
+    assert!(printed.contains("Quit Claude Desktop"), "{printed}");
+    let entry: serde_json::Value = serde_json::from_str(&home.read("claude.json")).unwrap();
+    let entry = &entry["mcpServers"]["agents-example-com"];
+    let arguments: Vec<&str> = entry["args"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
+    assert_eq!(arguments, ["stdio", URL, "--client-id", "team"]);
+    // The program knows these arguments.
+    let help = Command::new(entry["command"].as_str().unwrap()).args(&arguments).arg("--help").output().unwrap();
+    assert!(help.status.success(), "{}", String::from_utf8_lossy(&help.stderr));
+    assert!(String::from_utf8(help.stdout).unwrap().contains("MCP server on standard input"));
+}
+
+#[test]
 fn a_project_has_a_configuration_of_its_own() {
     let home = Home::new();
     home.done(&["claude-code", URL, "--project", "--name", "team"]);

@@ -3,6 +3,7 @@
 
 pub mod account;
 pub mod agent_paths;
+pub mod agents;
 pub mod atomic_file;
 pub mod authorization;
 pub mod client;

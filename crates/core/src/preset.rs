@@ -28,6 +28,24 @@ pub enum Preset {
 }
 
 impl Preset {
+    /// Every preset.
+    pub const ALL: [Self; 7] =
+        [Self::Claude, Self::Chatgpt, Self::ClaudeCode, Self::Cursor, Self::Vscode, Self::GeminiCli, Self::Custom];
+
+    /// The name in a manifest.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Claude => "claude",
+            Self::Chatgpt => "chatgpt",
+            Self::ClaudeCode => "claude-code",
+            Self::Cursor => "cursor",
+            Self::Vscode => "vscode",
+            Self::GeminiCli => "gemini-cli",
+            Self::Custom => "custom",
+        }
+    }
+
     /// Whether the client can keep a secret, where the manifest does not say.
     #[must_use]
     pub const fn client_type(self) -> ClientType {
@@ -83,5 +101,18 @@ impl Preset {
             Self::GeminiCli => Some("Gemini CLI"),
             Self::Custom => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_manifests() {
+        for preset in Preset::ALL {
+            assert_eq!(serde_json::to_value(preset).unwrap(), preset.name());
+        }
+        assert_eq!(Preset::ALL.len(), schemars::schema_for!(Preset).get("oneOf").unwrap().as_array().unwrap().len());
     }
 }
