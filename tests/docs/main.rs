@@ -207,11 +207,9 @@ fn every_fixed_path_that_a_server_serves_is_reserved() {
 
 #[test]
 fn every_preset_is_described_with_its_callbacks() {
-    use Preset::{Chatgpt, Claude, ClaudeCode, Cursor, Custom, GeminiCli, Vscode};
     let document = read("docs/clients.md");
-    for preset in [Claude, Chatgpt, ClaudeCode, Cursor, Vscode, GeminiCli, Custom] {
-        let name = serde_json::to_value(preset).unwrap();
-        let row = document.lines().find(|line| line.starts_with(&format!("| `{}` |", name.as_str().unwrap()))).unwrap();
+    for preset in Preset::ALL {
+        let row = document.lines().find(|line| line.starts_with(&format!("| `{}` |", preset.name()))).unwrap();
         assert!(row.contains(&format!("| {:?} |", preset.client_type())), "{row}");
         for callback in preset.redirect_uris() {
             assert!(row.contains(&format!("`{callback}`")), "{callback} is missing in: {row}");

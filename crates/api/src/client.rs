@@ -130,9 +130,10 @@ impl OAuthClientSpec {
 
 /// The CEL expression for the client type of `spec`, as [`OAuthClientSpec::client_type`] has it.
 fn type_of(spec: &str) -> String {
-    format!(
-        "(has({spec}.type) ? {spec}.type : ({spec}.preset in ['claude-code', 'cursor', 'vscode', 'gemini-cli'] ? 'Public' : 'Confidential'))"
-    )
+    let public = Preset::ALL.into_iter().filter(|preset| preset.client_type() == ClientType::Public);
+    let public: Vec<String> = public.map(|preset| format!("'{}'", preset.name())).collect();
+    let public = public.join(", ");
+    format!("(has({spec}.type) ? {spec}.type : ({spec}.preset in [{public}] ? 'Public' : 'Confidential'))")
 }
 
 /// The name of an endpoint.

@@ -3,7 +3,8 @@
 //!
 //! URIs are compared byte by byte: nothing is normalized, so that nothing can be normalized differently elsewhere.
 //! There are two exceptions. A callback on a loopback address matches at any port, since an app uses any free port. A
-//! path segment `{id}` of an https callback matches one segment of unreserved characters.
+//! path segment `{id}` of an https callback, or the last one of a callback on a loopback address, matches one segment of
+//! unreserved characters.
 
 use portcullis_core::{
     loopback,
@@ -143,7 +144,10 @@ pub fn is_registered<S: AsRef<str>>(registered: &[S], presented: &str) -> bool {
 
 /// Whether a valid `presented` matches this registered URI.
 fn matches(registered: &str, presented: &str) -> bool {
-    registered == presented || matches_at_any_port(registered, presented) || matches_segment(registered, presented)
+    registered == presented
+        || matches_at_any_port(registered, presented)
+        || matches_segment(registered, presented)
+        || matches_segment_at_any_port(registered, presented)
 }
 
 fn matches_at_any_port(registered: &str, presented: &str) -> bool {
@@ -161,10 +165,18 @@ fn matches_segment(registered: &str, presented: &str) -> bool {
     if !in_the_path || !a_whole_segment || after.contains(ANY_SEGMENT) {
         return false;
     }
-    presented
-        .strip_prefix(before)
-        .and_then(|rest| rest.strip_suffix(after))
-        .is_some_and(|segment| !segment.is_empty() && segment.bytes().all(is_unreserved) && !is_dot_segment(segment))
+    presented.strip_prefix(before).and_then(|rest| rest.strip_suffix(after)).is_some_and(is_segment)
+}
+
+/// The last segment of a callback on a loopback address.
+fn matches_segment_at_any_port(registered: &str, presented: &str) -> bool {
+    let Some(parent) = registered.strip_suffix(ANY_SEGMENT).and_then(|uri| uri.strip_suffix('/')) else { return false };
+    let Some((before, segment)) = presented.rsplit_once('/') else { return false };
+    !parent.contains('?') && is_segment(segment) && matches_at_any_port(parent, before)
+}
+
+fn is_segment(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(is_unreserved) && !is_dot_segment(text)
 }
 
 /// Appends these parameters to the query of `uri`, which may have parameters already (RFC 6749 §4.1.2).

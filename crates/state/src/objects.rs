@@ -277,14 +277,14 @@ impl Indexed for KeptGrant {
 
 #[cfg(test)]
 mod tests {
-    use portcullis_api::Preset::{Chatgpt, Claude, ClaudeCode, Cursor, GeminiCli, Vscode};
+    use portcullis_api::Preset;
     use portcullis_oauth::redirect::is_registered;
 
     #[test]
     fn every_preset_registers_usable_callbacks() {
-        for preset in [Claude, Chatgpt, ClaudeCode, Cursor, GeminiCli, Vscode] {
+        for preset in Preset::ALL {
             for uri in preset.redirect_uris() {
-                let presented = uri.replace("{id}", "abc");
+                let presented = uri.replace("{id}", "abc").replace("http://127.0.0.1/", "http://127.0.0.1:41234/");
                 assert!(is_registered(preset.redirect_uris(), &presented), "{uri}");
             }
         }

@@ -234,7 +234,7 @@ fn wrong_clients() -> Vec<Wrong> {
         redirect("a line break", "https://agent.example.com/\ncallback", clean),
         redirect("a step back", "https://agent.example.com/a/../callback", clean),
         limit(Client, "an empty one", json!({"redirectUris": [""]}), "spec.redirectUris[0]", "should be at least 1 chars long", "must have at least 1 characters"),
-        limit(Client, "an unknown preset", json!({"preset": "claud"}), "spec.preset", r#"supported values: "claude", "chatgpt", "claude-code", "cursor", "vscode", "gemini-cli", "custom""#, r#"must be one of "claude", "chatgpt", "claude-code", "cursor", "vscode", "gemini-cli", "custom""#),
+        limit(Client, "an unknown preset", json!({"preset": "claud"}), "spec.preset", r#"supported values: "claude", "chatgpt", "claude-code", "cursor", "vscode", "gemini-cli", "codex", "opencode", "zed", "goose", "mcp-inspector", "n8n", "custom""#, r#"must be one of "claude", "chatgpt", "claude-code", "cursor", "vscode", "gemini-cli", "codex", "opencode", "zed", "goose", "mcp-inspector", "n8n", "custom""#),
         limit(Client, "empty scopes", json!({"scopes": []}), "spec.scopes", "should have at least 1 items", "must have at least 1 entries"),
         limit(Client, "no scopes", json!({"scopes": null}), "spec.scopes", "Required value", "is required"),
         limit(Client, "an unknown scope", json!({"scopes": ["workspaces:delete"]}), "spec.scopes[0]", scopes, scopes),

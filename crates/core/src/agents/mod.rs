@@ -104,7 +104,9 @@ impl Agent {
             Self::Cursor => Some(Preset::Cursor),
             Self::Vscode => Some(Preset::Vscode),
             Self::GeminiCli => Some(Preset::GeminiCli),
-            Self::ClaudeDesktop | Self::Windsurf | Self::Codex | Self::Opencode => None,
+            Self::Codex => Some(Preset::Codex),
+            Self::Opencode => Some(Preset::Opencode),
+            Self::ClaudeDesktop | Self::Windsurf => None,
         }
     }
 
