@@ -4,12 +4,15 @@ pub mod login;
 pub mod stdio;
 pub mod workspace;
 
-use clap::{Args, Subcommand};
+use clap::{
+    Args, Subcommand,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 use portcullis_client::{
     access::{Access, AccessError},
     oauth::{ClientChoiceError, GivenClient, TokenError, discovery::DiscoveryError, login::LoginError},
     stdio::RelayError,
-    store::{Store, StoreError},
+    store::{Store, StoreChoice, StoreError},
     workspace::WorkspaceError,
 };
 use portcullis_core::{PublicUrl, clock::SystemClock};
@@ -61,6 +64,13 @@ pub struct ClientOptions {
     /// The scopes to request, separated by spaces [default: all that the endpoint has].
     #[arg(long, value_name = "SCOPES")]
     scope: Option<String>,
+    /// Where to keep the tokens: auto is the keyring of this computer, or a file if there is no keyring.
+    #[arg(long, env = "PORTCULLIS_STORE", default_value = "auto", value_parser = store_parser())]
+    store: StoreChoice,
+}
+
+fn store_parser() -> impl TypedValueParser<Value = StoreChoice> {
+    PossibleValuesParser::new(StoreChoice::NAMES).try_map(|name| name.parse::<StoreChoice>())
 }
 
 /// The error of a command.
@@ -144,7 +154,8 @@ impl ConnectionOptions {
     /// The stored sign-in at `url`, and the HTTPS client.
     fn access(&self, url: &PublicUrl) -> Result<(Access, HttpClient), ClientCommandError> {
         let http = self.http()?;
-        Ok((Access::new(url.clone(), store()?, http.clone(), Arc::new(SystemClock)), http))
+        let store = store(StoreChoice::default())?;
+        Ok((Access::new(url.clone(), store, http.clone(), Arc::new(SystemClock)), http))
     }
 }
 
@@ -164,8 +175,9 @@ fn secret(path: &PathBuf) -> Result<String, ClientCommandError> {
     Ok(secret.to_owned())
 }
 
-fn store() -> Result<Store, StoreError> {
-    Store::of_user(env::var_os("XDG_STATE_HOME"), env::var_os("HOME"))
+/// The store of this user. `choice` is for new sign-ins: others are found where they are.
+fn store(choice: StoreChoice) -> Result<Store, StoreError> {
+    Store::of_user(env::var_os("XDG_STATE_HOME"), env::var_os("HOME"), choice)
 }
 
 /// Opens `url` in the browser of this machine, if there is one. The browser outlives this process.

@@ -31,7 +31,7 @@ pub async fn run(args: StdioArgs) -> Result<(), ClientCommandError> {
     match access.token(None).await {
         Err(error) if error.needs_sign_in() && !args.no_browser => {
             // Agents start several of these processes at once. The user signs in once.
-            let _lock = store()?.lock_prompt(&args.url).await?;
+            let _lock = store(args.client.store)?.lock_prompt(&args.url).await?;
             if access.token(None).await.is_err() {
                 sign_in(&args.url, &args.client, true, false, &http).await?;
             }
