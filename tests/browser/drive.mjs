@@ -3,6 +3,7 @@
 // looked for on a page being what people and screen readers find: labels, and the names of buttons and links. The way of
 // talking: conversation.mjs.
 import { chromium } from 'playwright-core';
+import { audit } from './audit.mjs';
 import { converse } from './conversation.mjs';
 
 const browser = await chromium.launch({
@@ -96,5 +97,6 @@ await converse({
   // What a screen reader would say, as an outline.
   outline: () => page.locator('body').ariaSnapshot(),
   evaluate: (script) => page.evaluate(script),
+  audit: (pictures) => audit(page, pictures),
   screenshot: (path) => page.screenshot({ path, fullPage: true }).then(() => path),
 });

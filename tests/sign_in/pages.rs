@@ -1,4 +1,5 @@
-//! The pages as people meet them: on a telephone, in the dark, without a mouse, and in a frame that somebody else made.
+//! Every page in a browser: axe-core's rules, window sizes and colour schemes, the keyboard, no scripts, and a page of
+//! another site that frames it.
 
 use crate::{
     browser::Browser,
@@ -7,7 +8,12 @@ use crate::{
 use axum::{Router, response::Html, routing::get};
 use regex::Regex;
 use serde_json::{Value, json};
-use std::{path::PathBuf, sync::LazyLock};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    sync::LazyLock,
+};
 use tokio::net::TcpListener;
 use url::form_urlencoded;
 
@@ -27,87 +33,143 @@ fn request(stage: &Stage, client_id: &str, redirect_uri: &str) -> String {
     format!("{}/authorize?{}", stage.origin, query.append_pair("state", "s").finish())
 }
 
-/// Where pictures of the pages go, for somebody who wants to look at them.
+/// The folder for pictures of all pages. A developer sets it to look at them.
 static PICTURES: LazyLock<Option<PathBuf>> = LazyLock::new(|| std::env::var_os("PORTCULLIS_PICTURES").map(Into::into));
 
-/// What holds for every page at any size.
-async fn check(person: &mut Browser, name: &str) {
-    let wide = person.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth").await;
-    assert_eq!(wide, json!(0), "{name} scrolls sideways");
-    let outline = person.outline().await;
-    let unnamed = Regex::new(r"(?m)- (button|link|textbox|checkbox|heading)( \[|:|$)").unwrap();
-    assert!(!unnamed.is_match(&outline), "{name}: a control has no name:\n{outline}");
-    assert!(outline.contains("- main") && outline.contains("[level=1]"), "{name}:\n{outline}");
-    let page = person.look().await;
-    // The status of an error page is a complaint of its own.
-    let complaints: Vec<_> =
-        page.complaints.iter().filter(|said| !said.contains("the server responded with")).collect();
-    assert!(complaints.is_empty(), "{name}: {complaints:?}");
-    if let Some(folder) = &*PICTURES {
-        person.screenshot(&folder.join(format!("{name}.png"))).await;
+/// A page that has an address of its own. A new page needs one row, in one or both of the lists below.
+struct Address {
+    /// The name of the pictures.
+    name: &'static str,
+    /// Its file in `crates/pages/src/templates`.
+    template: &'static str,
+    /// The path below the origin.
+    path: &'static str,
+    /// A text that only this page has.
+    text: &'static str,
+}
+
+/// As visitors see them.
+const SIGNED_OUT: [Address; 2] = [
+    Address { name: "landing", template: "landing.html", path: "/mcp", text: "Connect an agent" },
+    Address { name: "not-found", template: "message.html", path: "/nothing", text: "There is no such page" },
+];
+
+/// As a user sees them who approved one agent.
+const SIGNED_IN: [Address; 3] = [
+    Address { name: "landing-signed-in", template: "landing.html", path: "/console/", text: "Connect an agent" },
+    Address { name: "agents", template: "agents.html", path: "/agents", text: "What it may do" },
+    Address { name: "not-found-signed-in", template: "message.html", path: "/nothing", text: "There is no such page" },
+];
+
+/// A visit to every page.
+struct Tour<'a> {
+    person: Browser,
+    stage: &'a Stage,
+    /// The size of the window, in the names of pictures. `None`: every page is audited at all sizes.
+    size: Option<&'static str>,
+    /// The templates that were seen.
+    seen: BTreeSet<&'static str>,
+}
+
+impl Tour<'_> {
+    /// What holds for every page at any size.
+    async fn check(&mut self, template: &'static str, name: &str) {
+        let person = &mut self.person;
+        self.seen.insert(template);
+        // Only one of them is open at first.
+        person
+            .evaluate("document.querySelectorAll('details').forEach(one => { one.name = ''; one.open = true; })")
+            .await;
+        let wide = person.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth").await;
+        assert_eq!(wide, json!(0), "{name} scrolls sideways");
+        let outline = person.outline().await;
+        let unnamed = Regex::new(r"(?m)- (button|link|textbox|checkbox|heading)( \[|:|$)").unwrap();
+        assert!(!unnamed.is_match(&outline), "{name}: a control has no name:\n{outline}");
+        assert!(outline.contains("- main") && outline.contains("[level=1]"), "{name}:\n{outline}");
+        let picture =
+            |folder: &PathBuf| folder.join(self.size.map_or(name.to_owned(), |size| format!("{size}-{name}")));
+        let picture = PICTURES.as_ref().map(picture);
+        if self.size.is_none() {
+            let problems = person.audit(picture.as_deref()).await;
+            assert!(problems.is_empty(), "{name}:\n{}", problems.join("\n"));
+        } else if let Some(picture) = picture {
+            person.screenshot(&picture.with_extension("png")).await;
+        }
+        let page = person.look().await;
+        // The status of an error page is a complaint of its own.
+        let complaints: Vec<_> =
+            page.complaints.iter().filter(|said| !said.contains("the server responded with")).collect();
+        assert!(complaints.is_empty(), "{name}: {complaints:?}");
+    }
+
+    async fn visit(&mut self, pages: &[Address]) {
+        for page in pages {
+            self.person.open(&format!("{}{}", self.stage.origin, page.path)).await;
+            self.person.find(page.text).await;
+            self.check(page.template, page.name).await;
+        }
+    }
+
+    /// Signs in and goes through all pages.
+    async fn run(&mut self) {
+        let stage = self.stage;
+        self.visit(&SIGNED_OUT).await;
+        let page = self.person.open(&request(stage, PUBLIC, CALLBACK)).await;
+        assert!(page.url.contains("/login?"), "{}", page.url);
+        self.check("sign_in.html", "sign-in").await;
+        self.person.fill("User name", USER).await;
+        self.person.fill("Password", "wrong").await;
+        self.person.press("Sign in").await;
+        self.person.find("Wrong user name or password").await;
+        self.check("sign_in.html", "sign-in-wrong").await;
+        self.person.fill("Password", PASSWORD).await;
+        self.person.press("Sign in").await;
+        self.person.find("Allow Claude Code to work for you?").await;
+        self.check("consent.html", "consent").await;
+        redeemed(&mut self.person, stage).await;
+        self.person.open(&request(stage, PUBLIC, CALLBACK)).await;
+        self.person.find("allowed before").await;
+        self.check("consent.html", "consent-again").await;
+
+        self.person.open(&request(stage, &registered(stage).await, CALLBACK)).await;
+        self.person.find("Registered itself; nobody checked it").await;
+        self.check("consent.html", "consent-unverified").await;
+        for scope in [
+            "See your workspaces",
+            "Create, start, stop",
+            "Run commands",
+            "Read the files",
+            "Change and delete",
+            "See the workspace templates",
+        ] {
+            self.person.tick(scope, false).await;
+        }
+        self.person.press("Allow").await;
+        self.person.find("Nothing is ticked").await;
+        self.check("consent.html", "consent-nothing").await;
+
+        self.visit(&SIGNED_IN).await;
+        self.person.open(&format!("{}/agents", stage.origin)).await;
+        self.person.press("Revoke access").await;
+        self.person.find("you took its access back").await;
+        self.check("agents.html", "agents-none").await;
+        let callback = "https://evil.example/callback?of=an-address-that-is-long-without-any-space-in-it";
+        self.person.open(&request(stage, PUBLIC, callback)).await;
+        self.person.find("This agent cannot be sent back").await;
+        self.check("message.html", "error").await;
+        self.person.open(&format!("{}/agents", stage.origin)).await;
+        self.person.press("Sign out").await;
+        self.person.find("You are signed out").await;
+        self.check("message.html", "signed-out").await;
     }
 }
 
-/// Signs in and goes through all pages.
-async fn tour(person: &mut Browser, stage: &Stage, name: &str) {
-    // A person who opens the URL that is meant for agents gets the landing page.
-    person.open(&format!("{}/mcp", stage.origin)).await;
-    person.find("Connect an agent").await;
-    person.evaluate("document.querySelectorAll('details').forEach(one => { one.name = ''; one.open = true; })").await;
-    check(person, &format!("{name}-landing")).await;
-    let page = person.open(&request(stage, PUBLIC, CALLBACK)).await;
-    assert!(page.url.contains("/login?"), "{}", page.url);
-    check(person, &format!("{name}-sign-in")).await;
-    person.fill("User name", USER).await;
-    person.fill("Password", "wrong").await;
-    person.press("Sign in").await;
-    person.find("Wrong user name or password").await;
-    check(person, &format!("{name}-sign-in-wrong")).await;
-    person.fill("Password", PASSWORD).await;
-    person.press("Sign in").await;
-    person.find("Allow Claude Code to work for you?").await;
-    check(person, &format!("{name}-consent")).await;
-    redeemed(person, stage).await;
-    person.open(&request(stage, PUBLIC, CALLBACK)).await;
-    person.find("allowed before").await;
-    check(person, &format!("{name}-consent-again")).await;
-
-    person.open(&request(stage, &registered(stage).await, CALLBACK)).await;
-    person.find("Registered itself; nobody checked it").await;
-    check(person, &format!("{name}-consent-unverified")).await;
-    for scope in [
-        "See your workspaces",
-        "Create, start, stop",
-        "Run commands",
-        "Read the files",
-        "Change and delete",
-        "See the workspace templates",
-    ] {
-        person.tick(scope, false).await;
-    }
-    person.press("Allow").await;
-    person.find("Nothing is ticked").await;
-    check(person, &format!("{name}-consent-nothing")).await;
-
-    person.open(&format!("{}/agents", stage.origin)).await;
-    person.find("Connected agents").await;
-    check(person, &format!("{name}-agents")).await;
-    person.press("Revoke access").await;
-    person.find("you took its access back").await;
-    check(person, &format!("{name}-agents-none")).await;
-    person
-        .open(&request(
-            stage,
-            PUBLIC,
-            "https://evil.example/callback?of=an-address-that-is-long-without-any-space-in-it",
-        ))
-        .await;
-    person.find("This agent cannot be sent back").await;
-    check(person, &format!("{name}-error")).await;
-    person.open(&format!("{}/agents", stage.origin)).await;
-    person.press("Sign out").await;
-    person.find("You are signed out").await;
-    check(person, &format!("{name}-signed-out")).await;
+/// The templates of whole pages.
+fn templates() -> BTreeSet<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/pages/src/templates");
+    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let pages = files.filter(|path| fs::read_to_string(path).unwrap().contains("{% extends \"page.html\" %}"));
+    pages.map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect()
 }
 
 /// Allows what the page asks for, and gets the tokens in the client's place.
@@ -146,19 +208,55 @@ async fn stage() -> Stage {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_a_telephone_and_on_a_desk_light_and_dark_without_scripts() {
+async fn every_page_is_accessible_at_every_size_light_and_dark() {
     let stage = stage().await;
-    let mut person = Browser::start().await;
-    for (name, width, height, scheme) in [("telephone-dark", 360, 740, "dark"), ("desk-light", 1280, 800, "light")] {
-        person.visitor(json!({"viewport": {"width": width, "height": height}, "colorScheme": scheme})).await;
-        tour(&mut person, &stage, name).await;
-        let ground = person.evaluate("getComputedStyle(document.body).backgroundColor").await;
+    let mut tour = Tour { person: Browser::start().await, stage: &stage, size: None, seen: BTreeSet::new() };
+    tour.person.visitor(json!({"viewport": {"width": 360, "height": 740}})).await;
+    tour.run().await;
+    let seen: BTreeSet<String> = tour.seen.iter().map(|&template| template.to_owned()).collect();
+    assert_eq!(seen, templates(), "a page that the tour does not visit; add a row to SIGNED_OUT or SIGNED_IN");
+    for scheme in ["light", "dark"] {
+        tour.person.visitor(json!({"colorScheme": scheme})).await;
+        tour.person.open(&stage.origin).await;
+        let ground = tour.person.evaluate("getComputedStyle(document.body).backgroundColor").await;
         let bright = ground.as_str().unwrap().contains("(2");
         assert_eq!(bright, scheme == "light", "{ground}");
     }
-    // Who needs large letters has four times less room.
-    person.visitor(json!({"viewport": {"width": 320, "height": 256}})).await;
-    tour(&mut person, &stage, "zoomed").await;
+}
+
+/// Who needs large letters has four times less space.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_page_works_without_scripts_and_with_large_letters() {
+    let stage = stage().await;
+    let mut tour = Tour { person: Browser::start().await, stage: &stage, size: Some("zoomed"), seen: BTreeSet::new() };
+    tour.person.visitor(json!({"viewport": {"width": 320, "height": 256}, "javaScriptEnabled": false})).await;
+    tour.run().await;
+}
+
+/// A page with one fault of each kind that the audit must find.
+const FAULTY: &str = "<!doctype html><html lang=en><title>Faulty</title>
+    <style>body { color: #000; background: #fff; } a { outline: none !important; } .wide { width: 500px; }
+    @media (prefers-color-scheme: dark) { p { color: #333; background: #000; } }</style>
+    <main><h1 onclick=''>Faulty</h1><p>Pale when it is dark<p><input name=unlabelled><a href=/>No focus</a>
+    <div class=wide>Wide</div><button tabindex=1>Out of order</button></main>";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_audit_finds_each_fault() {
+    let mut person = Browser::start().await;
+    person.open(&format!("http://127.0.0.1:{}/", serve(FAULTY.to_owned()).await)).await;
+    let problems = person.audit(None).await;
+    for fault in [
+        "any size: a script: <h1 onclick",
+        "360 px, light: label: <input",
+        "1440 px, dark: color-contrast: <p>Pale",
+        "360 px: 148 px are only reached by scrolling sideways: <div class=\"wide\"",
+        "768 px: the focus cannot be seen: <a href",
+        "768 px: Tab reaches ",
+    ] {
+        assert!(problems.iter().any(|problem| problem.starts_with(fault)), "{fault}: {problems:#?}");
+    }
+    let of_light = |problem: &&String| problem.contains("light: color-contrast");
+    assert_eq!(problems.iter().find(of_light), None);
 }
 
 /// Serves a page at every path of a port.
