@@ -97,6 +97,7 @@ await converse({
   // What a screen reader would say, as an outline.
   outline: () => page.locator('body').ariaSnapshot(),
   evaluate: (script) => page.evaluate(script),
+  resize: (size) => page.setViewportSize(size),
   audit: (pictures) => audit(page, pictures),
   screenshot: (path) => page.screenshot({ path, fullPage: true }).then(() => path),
 });
