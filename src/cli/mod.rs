@@ -42,7 +42,7 @@ const LEAVE: Duration = Duration::from_secs(1);
 const EXAMPLES: &str = "\
 Examples:
   portcullis dev examples/quickstart.yaml             serve an endpoint on this machine, without a cluster
-  portcullis validate examples/                       check manifests before they are applied
+  portcullis validate k8s/                            check manifests before they are applied
   portcullis crds | kubectl apply --server-side -f -  install the custom resource definitions
   portcullis help dev                                 explain a command";
 #[cfg(not(feature = "dev"))]

@@ -16,7 +16,7 @@ use std::{
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  portcullis validate examples/                        check every .yaml, .yml and .json file of a folder
+  portcullis validate k8s/                             check every .yaml, .yml and .json file of a folder
   kustomize build . | portcullis validate -            check what another program prints
   portcullis validate --json k8s/ | jq .problems       for programs")]
 pub struct ValidateArgs {

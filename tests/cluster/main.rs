@@ -6,6 +6,7 @@
 mod support;
 
 mod admission;
+mod documented;
 mod harness;
 mod late;
 mod operator;

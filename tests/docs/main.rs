@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test's helpers may fail as tests do")]
 
+mod commands;
 mod configuration;
 mod crds;
 mod errors;
