@@ -109,10 +109,13 @@ SECRETS = """#!/bin/bash
 [ "$1 $2 $3 $4" = 'get secret ci-agent-oauth --output' ] || { echo "unexpected: kubectl $*" >&2; exit 1; }
 cat "$HOME/state/secrets/ci-agent-oauth/$(sed -E 's/.*"([a-z-]+)".*/\\1/' <<<"$5")"
 """
-# The kubelet of the tests keeps what pods print in files.
+# The kubelet of the tests keeps what pods print in files. A slow machine gets more than the 30 seconds of `kubectl wait`.
 KUBECTL = """#!/bin/bash
-[ "$1" = logs ] || exec "$KUBECTL" "$@"
-cat "$POD_LOGS/${2#deployment/}"*.log
+case $1 in
+logs) cat "$POD_LOGS/${2#deployment/}"*.log ;;
+wait) exec "$KUBECTL" "$@" --timeout=5m ;;
+*) exec "$KUBECTL" "$@" ;;
+esac
 """
 
 
