@@ -40,7 +40,7 @@ static PICTURES: LazyLock<Option<PathBuf>> = LazyLock::new(|| std::env::var_os("
 struct Address {
     /// The name of the pictures.
     name: &'static str,
-    /// Its file in `crates/pages/src/templates`.
+    /// Its file in `crates/pages/src/templates` or `crates/rest/src/templates`.
     template: &'static str,
     /// The path below the origin.
     path: &'static str,
@@ -49,8 +49,9 @@ struct Address {
 }
 
 /// As visitors see them.
-const SIGNED_OUT: [Address; 2] = [
+const SIGNED_OUT: [Address; 3] = [
     Address { name: "landing", template: "landing.html", path: "/mcp", text: "Connect an agent" },
+    Address { name: "reference", template: "reference.html", path: "/mcp/reference", text: "HTTP interface" },
     Address { name: "not-found", template: "message.html", path: "/nothing", text: "There is no such page" },
 ];
 
@@ -166,9 +167,12 @@ impl Tour<'_> {
 
 /// The templates of whole pages.
 fn templates() -> BTreeSet<String> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/pages/src/templates");
-    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let pages = files.filter(|path| fs::read_to_string(path).unwrap().contains("{% extends \"page.html\" %}"));
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates");
+    let folders = ["pages/src/templates", "rest/src/templates"];
+    let files = folders.iter().flat_map(|folder| fs::read_dir(crates.join(folder)).unwrap());
+    let is_page =
+        |text: String| text.contains("{% extends") || text.contains("<html") && !text.contains("{% block main");
+    let pages = files.map(|file| file.unwrap().path()).filter(|path| is_page(fs::read_to_string(path).unwrap()));
     pages.map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect()
 }
 
