@@ -1,4 +1,4 @@
-"""Every command of README.md and docs/*.md is tested, or tests/docs/commands.toml says why it is not.
+"""Every command and manifest of README.md and docs/*.md is tested, or tests/docs/commands.toml says why it is not.
 
     commands.py check                 compares the documents with the table
     commands.py run GROUP PROGRAM     runs the commands of a group of the table; PROGRAM is `portcullis`
@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import textwrap
 import tomllib
 from pathlib import Path
 
@@ -50,15 +51,49 @@ def statements(block):
         yield "\n".join(rows)
 
 
+def documents():
+    return ["README.md", *sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/*.md"))]
+
+
 def documented():
     """All commands of the documents, each with where it is first."""
-    documents = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/*.md"))]
     found = {}
-    for document in documents:
+    for document in documents():
         for line, block in blocks(document, SHELLS):
             for command in statements(block):
                 found.setdefault(command, f"{document}:{line}")
     return found
+
+
+def manifests():
+    """The YAML blocks of the documents, except whole manifests of ours, which tests/docs/manifests.rs checks."""
+    for document in documents():
+        for line, block in blocks(document, {"yaml"}):
+            if "apiVersion: portcullis.dev/" not in block:
+                yield f"{document}:{line}", block
+
+
+def is_core(block):
+    """Whether a block is a manifest of a kind that every API server has."""
+    return block.startswith("apiVersion: v1\n")
+
+
+def completed(block):
+    """The manifest of which a block shows a part, or None if it shows another kind of file."""
+    if block.startswith("spec:\n"):
+        spec = textwrap.dedent(block.removeprefix("spec:\n"))
+    elif re.match(r" *- name: \w+\n +(reauthenticateAfter|recheckAfter)", block):
+        spec = "login:\n" + block
+    elif block.startswith("network:\n"):
+        spec = block
+    else:
+        return None
+    kind, required = "McpEndpoint", "url: https://mcp.example.com/mcp\n"
+    if re.search(r"^grants:", spec, re.MULTILINE):
+        kind, required = "OAuthClient", "endpointRef: {name: agents}\nscopes: [workspaces:read]\n"
+    if spec.startswith("url:"):
+        required = ""
+    return f"apiVersion: portcullis.dev/v1alpha1\nkind: {kind}\nmetadata: {{name: agents}}\nspec:\n" + textwrap.indent(required + spec, "  ")
 
 
 def problems(found, table):
@@ -74,6 +109,12 @@ def problems(found, table):
             yield f"tests/docs/commands.toml has a command that is in no document:\n{command}"
         if listed.count(command) > 1:
             yield f"tests/docs/commands.toml has this command twice:\n{command}"
+    others = {block.split("\n")[0]: where for where, block in manifests() if not completed(block) and not is_core(block)}
+    for line, where in others.items():
+        if line not in table["other-yaml"]:
+            yield f"{where} has YAML of a kind that is not in tests/docs/commands.toml: {line}"
+    for line in set(table["other-yaml"]) - set(others):
+        yield f"tests/docs/commands.toml has YAML that is in no document: {line}"
     for test in table["tests"]:
         file, _, name = test.partition("::")
         path = ROOT / file
@@ -157,6 +198,12 @@ def run(commands, folder, environment, setup=""):
 
 def run_alone(commands, folder, program):
     run(commands, folder, prepare(folder, program))
+    for where, block in manifests():
+        manifest = completed(block)
+        if manifest:
+            done = subprocess.run([program, "validate", "-"], input=manifest, capture_output=True, text=True)
+            if done.returncode:
+                raise SystemExit(f"{where}:\n{manifest}\n{done.stdout}{done.stderr}")
 
 
 def run_dev(commands, folder, program):
@@ -215,6 +262,10 @@ def run_cluster(commands, folder, program):
     install(folder, "kubectl", KUBECTL)
     install(folder, "kustomize", KUSTOMIZE)
     (folder / "kustomization.yaml").write_text("resources: [agents.yaml]\n")
+    for number, (_, block) in enumerate(manifests()):
+        if is_core(block):
+            (folder / f"core-{number}.yaml").write_text(block)
+            commands = [f"kubectl apply --dry-run=server -f core-{number}.yaml", *commands]
     pattern = re.compile("|".join(rf"\b{name}(?![\w-])" if name.isalpha() else re.escape(name) for name in NAMES))
     run([pattern.sub(lambda found: NAMES[found[0]], command) for command in commands], folder, environment, CLUSTER)
 
