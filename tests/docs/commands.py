@@ -1,6 +1,7 @@
 """Every command and manifest of README.md and docs/*.md is tested, or tests/docs/commands.toml says why it is not.
 
     commands.py check                 compares the documents with the table
+    commands.py self-test             checks the check
     commands.py run GROUP PROGRAM     runs the commands of a group of the table; PROGRAM is `portcullis`
 
 A command is a statement of a code block for a shell: marked `sh`, `bash`, `console`, or not marked. The tests `commands` of
@@ -270,9 +271,26 @@ def run_cluster(commands, folder, program):
     run([pattern.sub(lambda found: NAMES[found[0]], command) for command in commands], folder, environment, CLUSTER)
 
 
+def self_test():
+    """The faults that `check` must find."""
+    block = "# a comment\nfirst \\\n  --option  # another\nfor i in 1; do\n  echo $i\ndone\ncat <<END | sort\nb\nEND\nlast\n"
+    expected = ["first \\\n  --option", "for i in 1; do\n  echo $i\ndone", "cat <<END | sort\nb\nEND", "last"]
+    assert list(statements(block)) == expected, list(statements(block))
+    other = {block.split("\n")[0]: "" for _, block in manifests() if not completed(block) and not is_core(block)}
+    table = {**{group: {"commands": []} for group in GROUPS}, "tests": {}, "cannot": {}, "other-yaml": other}
+    assert not list(problems({}, table))
+    table["alone"]["commands"] = ["old", "known", "known"]
+    table["tests"] = {"tests/docs/main.rs::no_such_test": []}
+    table["other-yaml"] = {**other, "kind: Old": ""}
+    found = [problem.split(":")[-1].strip() for problem in problems({"new": "README.md:1", "known": "README.md:2"}, table)]
+    assert found == ["new", "old", "known", "known", "kind: Old".split(":")[-1].strip(), "no_such_test"], found
+
+
 def main():
     table = tomllib.loads(TABLE.read_text())
-    if sys.argv[1] == "check":
+    if sys.argv[1] == "self-test":
+        self_test()
+    elif sys.argv[1] == "check":
         found = documented()
         wrong = list(problems(found, table))
         if wrong:
