@@ -6,6 +6,8 @@ import { readFile } from 'node:fs/promises';
 
 const WIDTHS = [360, 768, 1440];
 const HEIGHT = 800;
+// All that a colour scheme changes.
+const COLORS = { runOnly: ['color-contrast', 'link-in-text-block'] };
 const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
 /** The problems of the page, as text. With `pictures`, a path without an extension, it also writes screenshots. */
@@ -20,7 +22,7 @@ export async function audit(page, pictures) {
     for (const colorScheme of ['light', 'dark']) {
       await page.emulateMedia({ colorScheme });
       const where = `${width} px, ${colorScheme}`;
-      problems(await violations(load), where);
+      problems(await violations(load, colorScheme === 'dark' ? COLORS : {}), where);
       if (pictures) await page.screenshot({ path: `${pictures}-${width}-${colorScheme}.png`, fullPage: true });
     }
     problems(await page.evaluate(wider), `${width} px`);
@@ -33,7 +35,7 @@ export async function audit(page, pictures) {
 }
 
 /** Runs axe-core in an isolated world: the page's content security policy does not let any script run. */
-async function violations(session) {
+async function violations(session, options) {
   const { frameTree } = await session.send('Page.getFrameTree');
   const world = { frameId: frameTree.frame.id, worldName: 'axe' };
   const { executionContextId } = await session.send('Page.createIsolatedWorld', world);
@@ -44,10 +46,8 @@ async function violations(session) {
     return result.value;
   };
   if (!(await run('typeof axe === "object"'))) await run(`${axe};0`);
-  return run(`axe.run(document, {
-    resultTypes: ['violations'],
-    rules: { 'target-size': { enabled: true } },
-  }).then(({ violations }) => violations.flatMap(({ id, nodes }) =>
+  const all = { resultTypes: ['violations'], rules: { 'target-size': { enabled: true } }, ...options };
+  return run(`axe.run(document, ${JSON.stringify(all)}).then(({ violations }) => violations.flatMap(({ id, nodes }) =>
     nodes.map(({ html, failureSummary }) => id + ': ' + html + ' ' + failureSummary)))`);
 }
 
