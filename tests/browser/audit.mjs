@@ -10,8 +10,16 @@ const HEIGHT = 800;
 const COLORS = { runOnly: ['color-contrast', 'link-in-text-block'] };
 const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
-/** The problems of the page, as text. With `pictures`, a path without an extension, it also writes screenshots. */
-export async function audit(page, pictures) {
+/**
+ * The problems of the page, as text. With `pictures`, a path without an extension, it also writes screenshots. Where scripts
+ * are disabled, axe-core cannot run either: then the page is only compared with its window. The last argument has the
+ * visitor's options.
+ */
+export async function audit(page, pictures, { javaScriptEnabled = true, colorScheme: visitors = 'light' }) {
+  if (!javaScriptEnabled) {
+    if (pictures) await page.screenshot({ path: `${pictures}.png`, fullPage: true });
+    return page.evaluate(wider);
+  }
   const found = [];
   const before = page.viewportSize();
   const load = await page.context().newCDPSession(page);
@@ -29,7 +37,7 @@ export async function audit(page, pictures) {
     problems(await walk(page), `${width} px`);
   }
   await load.detach();
-  await page.emulateMedia({ colorScheme: null });
+  await page.emulateMedia({ colorScheme: visitors });
   if (before) await page.setViewportSize(before);
   return found;
 }

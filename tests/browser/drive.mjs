@@ -17,10 +17,12 @@ let last; // the last answer to a navigation
 let requested; // the URLs of navigation requests since the page was opened
 let redirects;
 let complaints;
+let visitors; // the visitor's options
 
 /** Somebody else, without cookies. `options` are those of Playwright's contexts: viewport, colorScheme, … */
 async function visitor(options) {
   await context?.close();
+  visitors = options ?? {};
   context = await browser.newContext({ javaScriptEnabled: true, ignoreHTTPSErrors: true, ...options });
   context.setDefaultTimeout(20_000);
   page = await context.newPage();
@@ -98,6 +100,6 @@ await converse({
   outline: () => page.locator('body').ariaSnapshot(),
   evaluate: (script) => page.evaluate(script),
   resize: (size) => page.setViewportSize(size),
-  audit: (pictures) => audit(page, pictures),
+  audit: (pictures) => audit(page, pictures, visitors),
   screenshot: (path) => page.screenshot({ path, fullPage: true }).then(() => path),
 });

@@ -9,7 +9,7 @@ use axum::{Router, response::Html, routing::get};
 use regex::Regex;
 use serde_json::{Value, json};
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     sync::LazyLock,
@@ -36,144 +36,145 @@ fn request(stage: &Stage, client_id: &str, redirect_uri: &str) -> String {
 /// The folder for pictures of all pages. A developer sets it to look at them.
 static PICTURES: LazyLock<Option<PathBuf>> = LazyLock::new(|| std::env::var_os("PORTCULLIS_PICTURES").map(Into::into));
 
-/// A page that has an address of its own. A new page needs one row, in one or both of the lists below.
-struct Address {
-    /// The name of the pictures.
-    name: &'static str,
-    /// Its file in `crates/pages/src/templates` or `crates/rest/src/templates`.
-    template: &'static str,
-    /// The path below the origin.
-    path: &'static str,
-    /// A text that only this page has.
-    text: &'static str,
+/// What holds for every page at any size.
+async fn check(person: &mut Browser, name: &str) {
+    let wide = person.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth").await;
+    assert_eq!(wide, json!(0), "{name} scrolls sideways");
+    let outline = person.outline().await;
+    let unnamed = Regex::new(r"(?m)- (button|link|textbox|checkbox|heading)( \[|:|$)").unwrap();
+    assert!(!unnamed.is_match(&outline), "{name}: a control has no name:\n{outline}");
+    assert!(outline.contains("- main") && outline.contains("[level=1]"), "{name}:\n{outline}");
+    let page = person.look().await;
+    // The status of an error page is a complaint of its own.
+    let complaints: Vec<_> =
+        page.complaints.iter().filter(|said| !said.contains("the server responded with")).collect();
+    assert!(complaints.is_empty(), "{name}: {complaints:?}");
+    let pictures = PICTURES.as_ref().map(|folder| folder.join(name));
+    let problems = person.audit(pictures.as_deref()).await;
+    assert!(problems.is_empty(), "{name}:\n{}", problems.join("\n"));
 }
+
+/// Pages that need no steps: a name, the path, and a text that only this page has.
+type Addresses = [(&'static str, &'static str, &'static str)];
 
 /// As visitors see them.
-const SIGNED_OUT: [Address; 3] = [
-    Address { name: "landing", template: "landing.html", path: "/mcp", text: "Connect an agent" },
-    Address { name: "reference", template: "reference.html", path: "/mcp/reference", text: "HTTP interface" },
-    Address { name: "not-found", template: "message.html", path: "/nothing", text: "There is no such page" },
+const SIGNED_OUT: &Addresses =
+    &[("reference", "/mcp/reference", "HTTP interface"), ("not-found", "/nothing", "There is no such page")];
+
+/// As users see them.
+const SIGNED_IN: &Addresses = &[
+    ("landing-signed-in", "/console/", "Connect an agent"),
+    ("not-found-signed-in", "/nothing", "There is no such page"),
 ];
 
-/// As a user sees them who approved one agent.
-const SIGNED_IN: [Address; 3] = [
-    Address { name: "landing-signed-in", template: "landing.html", path: "/console/", text: "Connect an agent" },
-    Address { name: "agents", template: "agents.html", path: "/agents", text: "What it may do" },
-    Address { name: "not-found-signed-in", template: "message.html", path: "/nothing", text: "There is no such page" },
-];
-
-/// A visit to every page.
-struct Tour<'a> {
-    person: Browser,
-    stage: &'a Stage,
-    /// The size of the window, in the names of pictures. `None`: every page is audited at all sizes.
-    size: Option<&'static str>,
-    /// The templates that were seen.
-    seen: BTreeSet<&'static str>,
-}
-
-impl Tour<'_> {
-    /// What holds for every page at any size.
-    async fn check(&mut self, template: &'static str, name: &str) {
-        let person = &mut self.person;
-        self.seen.insert(template);
-        // Only one of them is open at first.
-        person
-            .evaluate("document.querySelectorAll('details').forEach(one => { one.name = ''; one.open = true; })")
-            .await;
-        let wide = person.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth").await;
-        assert_eq!(wide, json!(0), "{name} scrolls sideways");
-        let outline = person.outline().await;
-        let unnamed = Regex::new(r"(?m)- (button|link|textbox|checkbox|heading)( \[|:|$)").unwrap();
-        assert!(!unnamed.is_match(&outline), "{name}: a control has no name:\n{outline}");
-        assert!(outline.contains("- main") && outline.contains("[level=1]"), "{name}:\n{outline}");
-        let picture =
-            |folder: &PathBuf| folder.join(self.size.map_or(name.to_owned(), |size| format!("{size}-{name}")));
-        let picture = PICTURES.as_ref().map(picture);
-        if self.size.is_none() {
-            let problems = person.audit(picture.as_deref()).await;
-            assert!(problems.is_empty(), "{name}:\n{}", problems.join("\n"));
-        } else if let Some(picture) = picture {
-            person.screenshot(&picture.with_extension("png")).await;
-        }
-        let page = person.look().await;
-        // The status of an error page is a complaint of its own.
-        let complaints: Vec<_> =
-            page.complaints.iter().filter(|said| !said.contains("the server responded with")).collect();
-        assert!(complaints.is_empty(), "{name}: {complaints:?}");
-    }
-
-    async fn visit(&mut self, pages: &[Address]) {
-        for page in pages {
-            self.person.open(&format!("{}{}", self.stage.origin, page.path)).await;
-            self.person.find(page.text).await;
-            self.check(page.template, page.name).await;
-        }
-    }
-
-    /// Signs in and goes through all pages.
-    async fn run(&mut self) {
-        let stage = self.stage;
-        self.visit(&SIGNED_OUT).await;
-        let page = self.person.open(&request(stage, PUBLIC, CALLBACK)).await;
-        assert!(page.url.contains("/login?"), "{}", page.url);
-        self.check("sign_in.html", "sign-in").await;
-        self.person.fill("User name", USER).await;
-        self.person.fill("Password", "wrong").await;
-        self.person.press("Sign in").await;
-        self.person.find("Wrong user name or password").await;
-        self.check("sign_in.html", "sign-in-wrong").await;
-        self.person.fill("Password", PASSWORD).await;
-        self.person.press("Sign in").await;
-        self.person.find("Allow Claude Code to work for you?").await;
-        self.check("consent.html", "consent").await;
-        redeemed(&mut self.person, stage).await;
-        self.person.open(&request(stage, PUBLIC, CALLBACK)).await;
-        self.person.find("allowed before").await;
-        self.check("consent.html", "consent-again").await;
-
-        self.person.open(&request(stage, &registered(stage).await, CALLBACK)).await;
-        self.person.find("Registered itself; nobody checked it").await;
-        self.check("consent.html", "consent-unverified").await;
-        for scope in [
-            "See your workspaces",
-            "Create, start, stop",
-            "Run commands",
-            "Read the files",
-            "Change and delete",
-            "See the workspace templates",
-        ] {
-            self.person.tick(scope, false).await;
-        }
-        self.person.press("Allow").await;
-        self.person.find("Nothing is ticked").await;
-        self.check("consent.html", "consent-nothing").await;
-
-        self.visit(&SIGNED_IN).await;
-        self.person.open(&format!("{}/agents", stage.origin)).await;
-        self.person.press("Revoke access").await;
-        self.person.find("you took its access back").await;
-        self.check("agents.html", "agents-none").await;
-        let callback = "https://evil.example/callback?of=an-address-that-is-long-without-any-space-in-it";
-        self.person.open(&request(stage, PUBLIC, callback)).await;
-        self.person.find("This agent cannot be sent back").await;
-        self.check("message.html", "error").await;
-        self.person.open(&format!("{}/agents", stage.origin)).await;
-        self.person.press("Sign out").await;
-        self.person.find("You are signed out").await;
-        self.check("message.html", "signed-out").await;
+async fn visit(person: &mut Browser, stage: &Stage, name: &str, pages: &Addresses) {
+    for (page, path, text) in pages {
+        person.open(&format!("{}{path}", stage.origin)).await;
+        person.find(text).await;
+        check(person, &format!("{name}-{page}")).await;
     }
 }
 
-/// The templates of whole pages.
-fn templates() -> BTreeSet<String> {
-    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates");
-    let folders = ["pages/src/templates", "rest/src/templates"];
-    let files = folders.iter().flat_map(|folder| fs::read_dir(crates.join(folder)).unwrap());
-    let is_page =
-        |text: String| text.contains("{% extends") || text.contains("<html") && !text.contains("{% block main");
-    let pages = files.map(|file| file.unwrap().path()).filter(|path| is_page(fs::read_to_string(path).unwrap()));
-    pages.map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect()
+/// Which check has each template of a whole page: the end of the name that a test of this folder gives it.
+const TEMPLATES: [(&str, &str); 6] = [
+    ("agents.html", "agents"),
+    ("consent.html", "consent"),
+    ("landing.html", "landing"),
+    ("message.html", "error"),
+    ("reference.html", "reference"),
+    ("sign_in.html", "sign-in"),
+];
+
+#[test]
+fn every_template_is_checked() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |folder: &str| -> BTreeMap<String, String> {
+        let files = fs::read_dir(root.join(folder)).unwrap().map(|file| file.unwrap().path());
+        let files = files.filter(|path| path.is_file());
+        files
+            .map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), fs::read_to_string(&path).unwrap()))
+            .collect()
+    };
+    let mut templates = read("crates/pages/src/templates");
+    templates.extend(read("crates/rest/src/templates"));
+    let extends = Regex::new(r#"\{% extends "([^"]+)" %\}"#).unwrap();
+    let layouts: BTreeSet<&str> =
+        templates.values().filter_map(|text| Some(extends.captures(text)?.get(1)?.as_str())).collect();
+    let pages = templates
+        .iter()
+        .filter(|(name, text)| !layouts.contains(name.as_str()) && (extends.is_match(text) || text.contains("<html")));
+    let pages: Vec<&str> = pages.map(|(name, _)| name.as_str()).collect();
+    assert_eq!(pages, TEMPLATES.map(|(name, _)| name), "each template of a page has a row");
+    let tests: String = read("tests/sign_in").into_values().collect();
+    for (template, check) in TEMPLATES {
+        let named = tests.contains(&format!("{{name}}-{check}\"")) || tests.contains(&format!("(\"{check}\", \"/"));
+        assert!(named, "{template}: no check has the name {check}");
+    }
+}
+
+/// Signs in and goes through all pages.
+async fn tour(person: &mut Browser, stage: &Stage, name: &str) {
+    visit(person, stage, name, SIGNED_OUT).await;
+    // A person who opens the URL that is meant for agents gets the landing page.
+    person.open(&format!("{}/mcp", stage.origin)).await;
+    person.find("Connect an agent").await;
+    person.evaluate("document.querySelectorAll('details').forEach(one => { one.name = ''; one.open = true; })").await;
+    check(person, &format!("{name}-landing")).await;
+    let page = person.open(&request(stage, PUBLIC, CALLBACK)).await;
+    assert!(page.url.contains("/login?"), "{}", page.url);
+    check(person, &format!("{name}-sign-in")).await;
+    person.fill("User name", USER).await;
+    person.fill("Password", "wrong").await;
+    person.press("Sign in").await;
+    person.find("Wrong user name or password").await;
+    check(person, &format!("{name}-sign-in-wrong")).await;
+    person.fill("Password", PASSWORD).await;
+    person.press("Sign in").await;
+    person.find("Allow Claude Code to work for you?").await;
+    check(person, &format!("{name}-consent")).await;
+    redeemed(person, stage).await;
+    person.open(&request(stage, PUBLIC, CALLBACK)).await;
+    person.find("allowed before").await;
+    check(person, &format!("{name}-consent-again")).await;
+
+    person.open(&request(stage, &registered(stage).await, CALLBACK)).await;
+    person.find("Registered itself; nobody checked it").await;
+    check(person, &format!("{name}-consent-unverified")).await;
+    for scope in [
+        "See your workspaces",
+        "Create, start, stop",
+        "Run commands",
+        "Read the files",
+        "Change and delete",
+        "See the workspace templates",
+    ] {
+        person.tick(scope, false).await;
+    }
+    person.press("Allow").await;
+    person.find("Nothing is ticked").await;
+    check(person, &format!("{name}-consent-nothing")).await;
+
+    person.open(&format!("{}/agents", stage.origin)).await;
+    person.find("Connected agents").await;
+    check(person, &format!("{name}-agents")).await;
+    visit(person, stage, name, SIGNED_IN).await;
+    person.open(&format!("{}/agents", stage.origin)).await;
+    person.press("Revoke access").await;
+    person.find("you took its access back").await;
+    check(person, &format!("{name}-agents-none")).await;
+    person
+        .open(&request(
+            stage,
+            PUBLIC,
+            "https://evil.example/callback?of=an-address-that-is-long-without-any-space-in-it",
+        ))
+        .await;
+    person.find("This agent cannot be sent back").await;
+    check(person, &format!("{name}-error")).await;
+    person.open(&format!("{}/agents", stage.origin)).await;
+    person.press("Sign out").await;
+    person.find("You are signed out").await;
+    check(person, &format!("{name}-signed-out")).await;
 }
 
 /// Allows what the page asks for, and gets the tokens in the client's place.
@@ -214,15 +215,12 @@ async fn stage() -> Stage {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_page_is_accessible_at_every_size_light_and_dark() {
     let stage = stage().await;
-    let mut tour = Tour { person: Browser::start().await, stage: &stage, size: None, seen: BTreeSet::new() };
-    tour.person.visitor(json!({"viewport": {"width": 360, "height": 740}})).await;
-    tour.run().await;
-    let seen: BTreeSet<String> = tour.seen.iter().map(|&template| template.to_owned()).collect();
-    assert_eq!(seen, templates(), "a page that the tour does not visit; add a row to SIGNED_OUT or SIGNED_IN");
+    let mut person = Browser::start().await;
+    tour(&mut person, &stage, "every").await;
     for scheme in ["light", "dark"] {
-        tour.person.visitor(json!({"colorScheme": scheme})).await;
-        tour.person.open(&stage.origin).await;
-        let ground = tour.person.evaluate("getComputedStyle(document.body).backgroundColor").await;
+        person.visitor(json!({"colorScheme": scheme})).await;
+        person.open(&stage.origin).await;
+        let ground = person.evaluate("getComputedStyle(document.body).backgroundColor").await;
         let bright = ground.as_str().unwrap().contains("(2");
         assert_eq!(bright, scheme == "light", "{ground}");
     }
@@ -232,9 +230,9 @@ async fn every_page_is_accessible_at_every_size_light_and_dark() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_page_works_without_scripts_and_with_large_letters() {
     let stage = stage().await;
-    let mut tour = Tour { person: Browser::start().await, stage: &stage, size: Some("zoomed"), seen: BTreeSet::new() };
-    tour.person.visitor(json!({"viewport": {"width": 320, "height": 256}, "javaScriptEnabled": false})).await;
-    tour.run().await;
+    let mut person = Browser::start().await;
+    person.visitor(json!({"viewport": {"width": 320, "height": 256}, "javaScriptEnabled": false})).await;
+    tour(&mut person, &stage, "zoomed").await;
 }
 
 /// A page with one fault of each kind that the audit must find.

@@ -131,7 +131,8 @@ impl Browser {
 
     /// The problems of the page at 360, 768 and 1440 px, light and dark: violations of axe-core's rules, scripts, content
     /// that is wider than the window, controls that Tab does not reach in order or whose focus is not visible. Writes a
-    /// picture of each to `pictures` with the width and the scheme appended.
+    /// picture of each to `pictures` with the width and the scheme appended. For a visitor without scripts: whether
+    /// content is wider than the window of this size.
     pub async fn audit(&mut self, pictures: Option<&Path>) -> Vec<String> {
         serde_json::from_value(self.0.must("audit", json!(pictures)).await).unwrap()
     }
