@@ -12,7 +12,7 @@ use std::{
 fn pictures(folder: &Path) -> BTreeMap<String, u64> {
     let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
     let files = files.map(|file| (file.file_name().into_string().unwrap(), file.metadata().unwrap().len()));
-    files.filter(|(name, _)| name.ends_with(".png") || name.ends_with(".svg")).collect()
+    files.filter(|(name, _)| Path::new(name).extension().is_some_and(|end| end == "png" || end == "svg")).collect()
 }
 
 #[test]
