@@ -114,6 +114,12 @@ pub(super) async fn sign_in(
     Ok(credentials)
 }
 
+/// Signs a user in by the browser, as `portcullis login` does without options.
+#[cfg(feature = "doctor")]
+pub(in crate::cli) async fn sign_in_by_browser(url: &PublicUrl, http: &HttpClient) -> Result<(), ClientCommandError> {
+    sign_in(url, &ClientOptions::default(), true, io::stdin().is_terminal(), http).await.map(drop)
+}
+
 /// Runs `portcullis token`.
 pub async fn token(args: TokenArgs) -> Result<(), ClientCommandError> {
     let token = match (&args.client_id, &args.client_secret_file) {

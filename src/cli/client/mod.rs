@@ -50,7 +50,7 @@ pub struct ConnectionOptions {
 }
 
 /// The OAuth client to use.
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Default)]
 pub struct ClientOptions {
     /// An OAuthClient of the endpoint [default: the one of the last sign-in, else a new registration].
     #[arg(long, value_name = "ID")]
@@ -133,6 +133,12 @@ pub fn run(command: ClientCommand) -> Result<ExitCode, ClientCommandError> {
 }
 
 impl ConnectionOptions {
+    /// The public authorities and those of a file.
+    #[cfg(feature = "doctor")]
+    pub(super) fn trusting(ca_file: Option<PathBuf>) -> Self {
+        Self { ca_file }
+    }
+
     fn http(&self) -> Result<HttpClient, ClientCommandError> {
         let read = |path: &PathBuf| {
             fs::read_to_string(path).map_err(|source| ClientCommandError::File { path: path.clone(), source })
@@ -142,7 +148,7 @@ impl ConnectionOptions {
     }
 
     /// The stored sign-in at `url`, and the HTTPS client.
-    fn access(&self, url: &PublicUrl) -> Result<(Access, HttpClient), ClientCommandError> {
+    pub(super) fn access(&self, url: &PublicUrl) -> Result<(Access, HttpClient), ClientCommandError> {
         let http = self.http()?;
         Ok((Access::new(url.clone(), store()?, http.clone(), Arc::new(SystemClock)), http))
     }
