@@ -105,7 +105,15 @@ impl Machine {
 
     /// `portcullis login`, and what the user does in the browser.
     async fn login(&self) -> String {
-        let mut child = Running(self.command(&["login", "--no-browser"]).stderr(Stdio::piped()).spawn().unwrap());
+        self.sign_in_by(&["login", "--no-browser"]).await.1
+    }
+
+    /// A command that signs in, and what the user does in the browser. What it prints, and the rest of its messages.
+    async fn sign_in_by(&self, args: &[&str]) -> (String, String) {
+        let mut command = self.command(args);
+        // It finds no program that opens a browser.
+        command.env("PATH", "").stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = Running(command.spawn().unwrap());
         let mut errors = BufReader::new(child.0.stderr.take().unwrap());
         let url = loop {
             let mut line = String::new();
@@ -128,8 +136,10 @@ impl Machine {
         assert!(last.text().await.unwrap().contains("You are signed in"));
         let mut rest = String::new();
         errors.read_to_string(&mut rest).unwrap();
-        assert!(child.0.wait().unwrap().success(), "{rest}");
-        rest
+        let mut printed = String::new();
+        child.0.stdout.take().unwrap().read_to_string(&mut printed).unwrap();
+        assert!(child.0.wait().unwrap().success(), "{rest}{printed}");
+        (printed, rest)
     }
 
     /// The file of the sign-in.
@@ -353,4 +363,23 @@ async fn the_relay_survives_a_restart_and_reports_the_end_of_access() {
     machine.login().await;
     assert_eq!(whoami(&mut relay, 9)["result"]["structuredContent"]["user"], "dev");
     relay.end();
+}
+
+/// `portcullis doctor` uses the sign-in that is stored, and signs in if it may.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_examines_with_the_token_of_a_user() {
+    let machine = Machine::start();
+    let url = format!("{}/mcp", machine.origin());
+    let without = machine.printed(&["doctor", &url]);
+    assert!(without.contains("skipped token") && without.contains("--browser"), "{without}");
+
+    let (printed, asked) = machine.sign_in_by(&["doctor", &url, "--browser"]).await;
+    assert!(printed.contains("ok      call") && printed.ends_with(" 0 skipped\n"), "{printed}");
+    assert!(asked.contains("Waiting for the browser."), "{asked}");
+
+    let stored = machine.printed(&["doctor", &url]);
+    assert!(stored.contains("ok      call"), "{stored}");
+    machine.change(|stored| stored["tokens"] = Value::Null);
+    let ended = machine.printed(&["doctor", &url]);
+    assert!(ended.contains("the stored sign-in has ended"), "{ended}");
 }
