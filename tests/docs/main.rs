@@ -7,6 +7,7 @@ mod crds;
 mod errors;
 mod manifests;
 mod metrics;
+mod profiles;
 mod reference;
 
 use portcullis_api::Preset;
