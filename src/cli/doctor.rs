@@ -16,25 +16,25 @@ const MAX_FILE: u64 = 1 << 20;
 /// The exit code for wrong arguments, the same as clap's.
 const USAGE: u8 = 2;
 
-/// Examine an endpoint as a client sees it, and name the cause of what fails.
+/// Diagnose an endpoint from the outside, as a client, and report the cause of each failure.
 ///
-/// From DNS to the call of a tool. Every problem has a code, which docs/doctor.md explains. The exit code is 0 if nothing
-/// failed, 1 if something failed, and 2 if the arguments are wrong.
+/// The checks range from DNS to a tool call. Every problem has a code, which docs/doctor.md explains. The exit code is
+/// 0 if no check failed, 1 if a check failed, and 2 if the arguments are invalid.
 #[derive(Args, Debug)]
 pub struct DoctorArgs {
     /// The URL of the endpoint, such as https://mcp.example.com/mcp.
     url: String,
-    /// A client that may use client credentials, to examine also what needs a token.
+    /// A client that may use client credentials, for the checks that need a token.
     #[arg(long, value_name = "ID", requires = "client_secret_file")]
     client_id: Option<String>,
     /// The file with the client's secret.
     #[arg(long, value_name = "FILE", requires = "client_id")]
     client_secret_file: Option<PathBuf>,
-    /// The origin of web pages that must be able to use the endpoint. Repeatable. Those of claude.ai and chatgpt.com are
-    /// examined in any case, but may be refused: these agents connect from their own servers.
+    /// The origin of web pages that must be able to use the endpoint. Repeatable. The origins of claude.ai and
+    /// chatgpt.com are always checked, but may be refused: these agents connect from their own servers.
     #[arg(long = "origin", value_name = "ORIGIN")]
     origins: Vec<Origin>,
-    /// Certificates (PEM) of authorities to trust besides the public ones.
+    /// Certificates (PEM) of CAs to trust in addition to the public ones.
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
     /// Print JSON.
@@ -46,10 +46,10 @@ pub struct DoctorArgs {
 #[derive(Debug, thiserror::Error)]
 enum DoctorCommandError {
     /// A file cannot be read.
-    #[error("{path} cannot be read; name a file with {content} with {option}", path = path.display())]
+    #[error("{path} cannot be read; pass a file with {content} to {option}", path = path.display())]
     File { path: PathBuf, option: &'static str, content: &'static str, source: io::Error },
     /// A file is too large.
-    #[error("{path} is larger than 1 MiB; name a file with {content} with {option}", path = path.display())]
+    #[error("{path} is larger than 1 MiB; pass a file with {content} to {option}", path = path.display())]
     FileTooLarge { path: PathBuf, option: &'static str, content: &'static str },
     /// The file with the secret has none.
     #[error("{path} is empty; it must contain the client's secret", path = path.display())]

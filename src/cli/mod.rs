@@ -59,10 +59,10 @@ struct Cli {
     command: Command,
 }
 
-/// Options of what runs in a cluster.
+/// Options of the commands that run in a cluster.
 #[derive(Args, Clone, Copy, Debug)]
 struct LogOptions {
-    /// How log lines look [default: text on a terminal, else json]
+    /// The format of log lines [default: text on a terminal, otherwise json]
     #[arg(long)]
     log_format: Option<LogFormat>,
 }

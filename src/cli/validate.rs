@@ -35,7 +35,7 @@ pub enum ValidateCommandError {
     #[error("standard input cannot be read")]
     Stdin(#[source] io::Error),
     /// Standard output was closed, or is full.
-    #[error("standard output could not be written to")]
+    #[error("standard output cannot be written")]
     Print(#[source] io::Error),
     /// The manifests have problems, which were printed.
     #[error("problems found: {0}; correct the manifests")]

@@ -137,7 +137,7 @@ fn a_project_has_a_configuration_of_its_own() {
     // A path relative to the current folder.
     home.done(&["vscode", URL, "--file", "mcp.json"]);
     assert!(home.read("project/mcp.json").contains(URL));
-    assert!(home.refused(&["windsurf", URL, "--project"]).contains("leave out --project"));
+    assert!(home.refused(&["windsurf", URL, "--project"]).contains("omit --project"));
 }
 
 #[test]
@@ -173,10 +173,10 @@ fn wrong_arguments_are_explained() {
         (vec!["emacs", URL], "[possible values: claude-ai, chatgpt, claude-desktop"),
         (vec!["cursor"], "<URL>"),
         (vec!["cursor", "--remove"], "<URL>"),
-        (vec!["cursor", "mcp.example.com"], "write one such as https://mcp.example.com/mcp"),
+        (vec!["cursor", "mcp.example.com"], "for example https://mcp.example.com/mcp"),
         (vec!["cursor", URL, "--name", "a b"], "cannot be the name of a server"),
         (vec!["windsurf", URL, "--client-id", "c"], "leave out --client-id"),
-        (vec!["cursor", URL, "--file", "/dev/null"], "name the client's configuration file with --file"),
+        (vec!["cursor", URL, "--file", "/dev/null"], "pass the client's configuration file with --file"),
     ] {
         let error = home.refused(&arguments);
         assert!(error.contains(expected), "{arguments:?}: {error}");

@@ -73,7 +73,7 @@ async fn wrong_requests_say_what_to_do() {
                     )
                     .await,
             ),
-            "leave parameters out",
+            "omit parameters",
         ),
         (said(backend.get(&ann, "wep").await), "there is no workspace \"wep\"; your workspaces are: \"web\""),
     ] {
@@ -264,7 +264,7 @@ async fn templates_give_commands_their_environment() {
     let request = CreateWorkspace { template: "node".to_owned(), parameters: parameters.clone(), ..blank("web") };
     let wrong = BTreeMap::from([("mode".to_owned(), "prod".to_owned())]);
     let refused = backend.create(&ann, CreateWorkspace { parameters: wrong, ..request.clone() }).await.unwrap_err();
-    assert!(refused.to_string().contains("it is one of: test, live"), "{refused}");
+    assert!(refused.to_string().contains("it must be one of: test, live"), "{refused}");
     let made = backend.create(&ann, request).await.unwrap();
     assert_eq!((made.template.as_str(), &made.parameters, made.outdated), ("node", &parameters, false));
     assert_eq!(fixture.run(command("echo $MODE $PAGER")).await.stdout, "live more\n");

@@ -86,14 +86,14 @@ async fn tour(person: &mut Browser, stage: &Stage, name: &str) {
         person.tick(scope, false).await;
     }
     person.press("Allow").await;
-    person.find("Nothing is ticked").await;
+    person.find("No permission is selected").await;
     check(person, &format!("{name}-consent-nothing")).await;
 
     person.open(&format!("{}/agents", stage.origin)).await;
     person.find("Connected agents").await;
     check(person, &format!("{name}-agents")).await;
     person.press("Revoke access").await;
-    person.find("you took its access back").await;
+    person.find("you revoked its access").await;
     check(person, &format!("{name}-agents-none")).await;
     person
         .open(&request(

@@ -50,9 +50,9 @@ impl<Q: DeserializeOwned, S: Send + Sync> FromRequest<S> for Asked<Q> {
     async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
         let body = Bytes::from_request(request, state).await.map_err(|rejection| {
             if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-                FailureKind::TooLarge.because("the request is too large: send less at once")
+                FailureKind::TooLarge.because("the request is too large: send less at a time")
             } else {
-                FailureKind::Invalid.because("the request's body did not arrive whole")
+                FailureKind::Invalid.because("the request's body is incomplete")
             }
         })?;
         // serde would also read an array as a struct.

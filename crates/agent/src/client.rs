@@ -67,8 +67,8 @@ pub enum AgentError {
     Unreadable(String),
     /// The answer is larger than the protocol allows.
     #[error(
-        "the workspace's agent answered with more than the {most} bytes that are allowed, and was cut off: ask for less \
-         at a time; if that does not help, the agent is broken or was replaced: call restart_workspace"
+        "the workspace's agent sent more than the {most} allowed bytes, so the connection was closed: request less at a \
+         time; if that does not help, the agent is damaged or was replaced: call restart_workspace"
     )]
     TooLong {
         /// The limit, in bytes.
@@ -303,5 +303,5 @@ impl Drop for Abandon<'_> {
 }
 
 fn parse<A: DeserializeOwned>(json: &[u8]) -> Result<A, AgentError> {
-    serde_json::from_slice(json).map_err(|error| AgentError::Unreadable(format!("what cannot be read: {error}")))
+    serde_json::from_slice(json).map_err(|error| AgentError::Unreadable(format!("an invalid response: {error}")))
 }

@@ -73,12 +73,12 @@ impl Init {
                         self.end_orphans().await;
                         return Some(why);
                     }
-                    tracing::error!(how, "the agent's service ended; what ran in it is ended, and it is started again");
+                    tracing::error!(how, "the agent's service ended; its processes are ended, and it is restarted");
                     self.end_orphans().await;
                     if started.elapsed() < YOUNG { PAUSE } else { Duration::ZERO }
                 }
                 Err(error) => {
-                    tracing::error!(%error, "the agent's service could not be started; that is tried again");
+                    tracing::error!(%error, "the agent's service could not be started; retrying");
                     PAUSE
                 }
             };

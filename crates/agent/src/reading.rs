@@ -75,7 +75,7 @@ impl Lines {
                 return Err(AgentError::TooLong { most: MOST_COMMAND_EVENT });
             }
             let Some(frame) = self.body.frame().await else {
-                return Err(Lost { why: "the answer ended too early".to_owned(), maybe_done: true }.into());
+                return Err(Lost { why: "the response ended too early".to_owned(), maybe_done: true }.into());
             };
             let Ok(data) = frame?.into_data() else { continue };
             if !charged && (searched + data.len()) as u64 > SHORT_LINE {

@@ -87,10 +87,10 @@ pub enum CredentialsError {
     #[error("it is damaged (at line {0}); run portcullis login again")]
     Damaged(usize),
     /// The content has a format of a later release.
-    #[error("it has the format {0}, of a newer portcullis; update this one")]
+    #[error("it has the format {0} of a newer portcullis; update this program")]
     Newer(u32),
     /// The content is that of another endpoint.
-    #[error("it is that of the endpoint {0}; run portcullis login again")]
+    #[error("it belongs to the endpoint {0}; run portcullis login again")]
     OtherEndpoint(String),
 }
 

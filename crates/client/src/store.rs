@@ -27,9 +27,7 @@ pub struct Store {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The user has no home folder.
-    #[error(
-        "neither XDG_STATE_HOME nor HOME is an absolute path, so that there is no folder for tokens; set one of them"
-    )]
+    #[error("neither XDG_STATE_HOME nor HOME is an absolute path, so there is no folder for tokens; set one of them")]
     NoFolder,
     /// Other users can read the path.
     #[error("other users of this machine can access {path}; run chmod {mode} {path}, and sign in again if someone may have read it", path = .path.display())]

@@ -60,8 +60,8 @@ impl Division {
         let mebibytes = |bytes: u64| bytes.div_ceil(1 << 20);
         let needed = (self.fixed + self.largest_body).saturating_mul(10).div_ceil(9);
         Some(format!(
-            "spec.limits need more than the memory limit of {} MiB: {} MiB are set aside for maxConcurrentRequests and \
-             maxConnections, which leaves {} MiB for bodies, and one of maxBodySize takes {} MiB; raise \
+            "spec.limits need more than the memory limit of {} MiB: {} MiB are reserved for maxConcurrentRequests and \
+             maxConnections, which leaves {} MiB for bodies, and one of maxBodySize needs {} MiB; raise \
              spec.deployment.resources.limits.memory to {}Mi, or lower maxConcurrentRequests, maxConnections or \
              maxBodySize in spec.limits",
             mebibytes(self.memory),

@@ -7,7 +7,7 @@ use crate::{FileClient, Server, WebClient};
 pub enum Unreachable {
     /// The endpoint is on this computer.
     #[error(
-        "it connects from its provider's network, where a loopback address leads nowhere: give the endpoint a public https \
+        "it connects from its provider's network, which cannot reach a loopback address: give the endpoint a public https \
          URL, or connect a client on this computer, such as claude-code"
     )]
     Loopback,

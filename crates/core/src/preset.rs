@@ -22,13 +22,13 @@ pub enum Preset {
     Vscode,
     /// Gemini CLI.
     GeminiCli,
-    /// Anything else: the manifest says all.
+    /// Any other client: the manifest has all settings.
     #[default]
     Custom,
 }
 
 impl Preset {
-    /// Whether the client can keep a secret, where the manifest does not say.
+    /// The default client type.
     #[must_use]
     pub const fn client_type(self) -> ClientType {
         match self {
@@ -37,7 +37,7 @@ impl Preset {
         }
     }
 
-    /// The grants it uses, where the manifest does not say.
+    /// The default grant types.
     #[must_use]
     pub const fn grants(self) -> &'static [Grant] {
         &[Grant::AuthorizationCode, Grant::RefreshToken]
@@ -71,7 +71,7 @@ impl Preset {
         }
     }
 
-    /// What people call it; `None` for `custom`.
+    /// The display name; `None` for `custom`.
     #[must_use]
     pub const fn display_name(self) -> Option<&'static str> {
         match self {

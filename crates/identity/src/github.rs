@@ -201,7 +201,7 @@ impl GitHub {
             (_, Some("unverified_user_email")) => {
                 Err(SignInError::EmailUnverified { provider: self.title.clone() })
             }
-            (_, Some(_)) => Err(SignInError::unexpected(&self.title, "it refused the code for a reason of its own")),
+            (_, Some(_)) => Err(SignInError::unexpected(&self.title, "it refused the authorization code")),
             (None, None) => Err(SignInError::unexpected(&self.title, "its token answer has no token")),
         }
     }

@@ -35,9 +35,9 @@ use std::{
 };
 
 /// The instructions for agents.
-const INSTRUCTIONS: &str = "Workspaces are computers to work in: list_workspaces shows yours, create_workspace makes \
+const INSTRUCTIONS: &str = "Workspaces are development environments: list_workspaces shows yours, create_workspace creates \
 one from a template of list_templates, run_command runs a shell command in it. Name a workspace by its name or id. \
-Files stay when a workspace stops. Errors say what exists and what to do next.";
+Files are kept when a workspace stops. Error messages contain the remedy.";
 
 /// The supported methods.
 const SERVED: [&str; 12] = [
@@ -187,7 +187,7 @@ fn result(outcome: Result<ToolAnswer, ToolError>, slot: Option<&Slot>) -> CallTo
 /// Rejects a cursor. All lists except resources have a single page.
 fn one_page(request: Option<PaginatedRequestParams>) -> Result<(), ErrorData> {
     match request.and_then(|request| request.cursor) {
-        Some(_) => Err(refused("there is only one page: leave cursor out")),
+        Some(_) => Err(refused("there is only one page: omit cursor")),
         None => Ok(()),
     }
 }

@@ -97,9 +97,9 @@ struct KeySet {
 /// Why the keys of a reachable issuer cannot be fetched.
 #[derive(Debug, thiserror::Error)]
 enum DiscoveryError {
-    #[error("issuerUrl is no URL")]
+    #[error("issuerUrl is not a URL")]
     Url(#[from] url::ParseError),
-    #[error("no metadata at {0}; is issuerUrl right?")]
+    #[error("no metadata at {0}; check issuerUrl")]
     NotFound(String),
     #[error("the metadata names the issuer {found:?} and not {wanted:?}; write issuerUrl exactly as it does")]
     OtherIssuer { found: String, wanted: String },

@@ -70,7 +70,7 @@ pub enum GrantLookup {
 #[derive(Debug, thiserror::Error)]
 pub enum GrantsError {
     /// An object of this name exists: the code was redeemed, or the assertion presented, before.
-    #[error("there is one of this name")]
+    #[error("a grant with this name exists")]
     Exists,
     /// The grant changed since it was read: read it again.
     #[error("the grant changed in the meantime")]

@@ -146,7 +146,7 @@ impl AuthorizationServer {
             tracing::warn!(
                 user = user.id,
                 error = chain(&error),
-                "the provider's token of a sign-in could not be kept"
+                "the provider's token of a sign-in could not be stored"
             );
         }
     }
@@ -216,7 +216,7 @@ impl Rechecks {
 
     fn seal(&self, user_id: &str, token: &ProviderToken, rng: &mut dyn CryptoRng) -> Option<SealedToken> {
         if token.token.len() > MAX_TOKEN {
-            tracing::warn!(user = user_id, "the provider's token is longer than {MAX_TOKEN} bytes, and is not kept");
+            tracing::warn!(user = user_id, "the provider's token is longer than {MAX_TOKEN} bytes, and is not stored");
             return None;
         }
         let owner = [self.endpoint.as_str(), user_id];
@@ -321,7 +321,7 @@ impl Rechecks {
         tracing::error!(
             user = leased.user.id,
             error,
-            "what a provider answered about a user could not be stored; if the user's next refresh is refused, the user must \
+            "a provider's answer about a user could not be stored; if the user's next refresh is refused, the user must \
              sign in again"
         );
         Kept::Lost

@@ -20,10 +20,10 @@ pub enum RedirectUriError {
     #[error("it is longer than {MAX_LENGTH} characters")]
     TooLong,
     /// A character that no URI contains (RFC 3986 §2): white space, a backslash, a control or a non-ASCII character.
-    #[error("it has a character that no URI has; percent-encode it")]
+    #[error("it has a character that is not allowed in URIs; percent-encode it")]
     Character,
     /// Not an absolute URI with a scheme and a host or a path.
-    #[error("it is no absolute URI such as https://agent.example.com/callback")]
+    #[error("it is not an absolute URI, such as https://agent.example.com/callback")]
     NotAbsolute,
     /// A fragment (RFC 6749 §3.1.2).
     #[error("it has a fragment; remove everything from #")]
@@ -35,7 +35,9 @@ pub enum RedirectUriError {
     #[error("it has a . or .. segment")]
     DotSegment,
     /// A scheme that is not for callbacks, or plain http to another host than loopback.
-    #[error("its scheme is no callback's; use https, the app's own scheme, or http on localhost, 127.0.0.1 or [::1]")]
+    #[error(
+        "its scheme is not allowed for callbacks; use https, the app's own scheme, or http on localhost, 127.0.0.1 or [::1]"
+    )]
     Scheme,
     /// An empty or malformed host or port.
     #[error("its host or port is malformed")]

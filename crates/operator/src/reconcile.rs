@@ -317,7 +317,7 @@ impl EndpointReconcile<'_> {
             match applier.apply(planned).await? {
                 Applied::Unchanged | Applied::Written => {}
                 Applied::Repaired => {
-                    let note = format!("{} had been changed; it was restored as planned", describe(&planned.object));
+                    let note = format!("{} was changed; it was restored", describe(&planned.object));
                     self.context.events.note(self.endpoint, "DriftRepaired", "Apply", note).await;
                 }
                 Applied::NameTaken if planned.generated => {

@@ -25,7 +25,7 @@ pub enum AnswerError {
         status: StatusCode,
     },
     /// The body is not the expected JSON.
-    #[error("{host} answered with something that cannot be read (at line {line}, column {column})")]
+    #[error("{host} returned JSON that cannot be parsed (at line {line}, column {column})")]
     Json {
         /// The host of the request.
         host: String,

@@ -35,13 +35,13 @@ pub struct Outbound {
 #[derive(Debug, thiserror::Error)]
 pub enum OutboundError {
     /// The CA bundle cannot be parsed.
-    #[error("the CA bundle holds no certificate that can be read; it must be PEM")]
+    #[error("the CA bundle contains no valid certificate; it must be PEM")]
     Certificates(#[source] Box<dyn Error + Send + Sync>),
     /// The HTTP client could not be built.
-    #[error("the HTTPS client could not be made")]
+    #[error("the HTTPS client could not be created")]
     Client(#[source] reqwest::Error),
     /// TLS could not be configured.
-    #[error("TLS could not be set up")]
+    #[error("TLS could not be configured")]
     Tls(#[from] rustls::Error),
 }
 
@@ -69,7 +69,7 @@ pub enum RequestError {
         host: String,
     },
     /// The request could not be built, for example because its URL is not valid.
-    #[error("the request could not be made; is its URL right?")]
+    #[error("the request could not be created; check its URL")]
     Request(#[source] reqwest::Error),
 }
 

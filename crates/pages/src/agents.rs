@@ -106,20 +106,22 @@ fn ended_for(grant: &Grant, pages: &Pages, now: Timestamp) -> Option<RevocationR
 
 const fn why(revoked: Option<RevocationReason>) -> &'static str {
     match revoked {
-        None => "has run out of time.",
-        Some(RevocationReason::ByUser) => "– you took its access back.",
+        None => "has expired.",
+        Some(RevocationReason::ByUser) => "– you revoked its access.",
         Some(RevocationReason::ByClient) => "signed itself out.",
         Some(RevocationReason::UserDisabled) => "ended when an administrator disabled your account.",
         Some(RevocationReason::UserEnded) => {
             "ended when an administrator ended your access. Connect it again if you need it."
         }
         Some(RevocationReason::Superseded) => "was connected more than 20 times; this was its oldest connection.",
-        Some(RevocationReason::PasswordChanged) => "was cut off: your password changed. Connect it again.",
-        Some(RevocationReason::ProviderRefused) => "was cut off: your account no longer lets you in. Sign in again.",
+        Some(RevocationReason::PasswordChanged) => "was disconnected: your password changed. Connect it again.",
+        Some(RevocationReason::ProviderRefused) => {
+            "was disconnected: your account no longer has access. Sign in again."
+        }
         Some(RevocationReason::SignInTooOld) => "ended: you signed in too long ago. Connect it again.",
-        Some(RevocationReason::NotAllowed) => "was cut off: you may no longer use this endpoint.",
+        Some(RevocationReason::NotAllowed) => "was disconnected: you may no longer use this endpoint.",
         Some(RevocationReason::CodeReplayed | RevocationReason::RefreshTokenReplayed) => {
-            "was cut off: a credential of it was used twice, so somebody else may have had it. Connect it again if you trust it."
+            "was disconnected: one of its credentials was used twice, so it may have leaked. Connect it again if you trust it."
         }
     }
 }

@@ -273,9 +273,9 @@ impl Pages {
         let ErrorPage { status, reason, cause, .. } = error_page;
         let (code, cause) = (status.as_u16(), cause.as_deref().unwrap_or_default());
         if status.is_server_error() {
-            tracing::error!(request_id, reason, status = code, cause, "a page said that something went wrong");
+            tracing::error!(request_id, reason, status = code, cause, "a page reported an error");
         } else {
-            tracing::info!(request_id, reason, status = code, cause, "a page said why a request was not done");
+            tracing::info!(request_id, reason, status = code, cause, "a page rejected a request");
         }
         let message = view::Message {
             frame: &self.frame,
@@ -310,8 +310,8 @@ fn page(status: StatusCode, template: &impl Template) -> Result<Response, ErrorP
 
 /// A redirect that turns whatever came into a GET (RFC 9700 §4.12).
 fn see_other(location: &str) -> Result<Response, ErrorPage> {
-    let location =
-        HeaderValue::try_from(location).map_err(|_| ErrorPage::internal("a redirect to what is no header value"))?;
+    let location = HeaderValue::try_from(location)
+        .map_err(|_| ErrorPage::internal("the redirect target is not a valid header value"))?;
     Ok((StatusCode::SEE_OTHER, [(header::LOCATION, location)]).into_response())
 }
 

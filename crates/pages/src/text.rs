@@ -25,11 +25,11 @@ pub(crate) const fn scope(scope: Scope) -> ScopeWords {
         }
         Scope::WorkspacesExec => (
             "Run commands in your workspaces",
-            "Any command, with the files, network and credentials that the workspace has.",
+            "Any command, with the files, network and credentials of the workspace.",
         ),
-        Scope::FilesRead => ("Read the files in your workspaces", "All of them, secrets in files too."),
+        Scope::FilesRead => ("Read the files in your workspaces", "All files, including secrets in them."),
         Scope::FilesWrite => ("Change and delete files in your workspaces", "Write, move and delete, without asking."),
-        Scope::TemplatesRead => ("See the workspace templates", "What new workspaces can be made from."),
+        Scope::TemplatesRead => ("See the workspace templates", "The templates for new workspaces."),
     };
     ScopeWords { title, detail }
 }

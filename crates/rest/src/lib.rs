@@ -200,7 +200,7 @@ fn step_up(what: &str, needed: Scope, caller: &Caller, resource: &PublicUrl) -> 
 fn nothing(method: &Method, there: impl Iterator<Item = Verb>) -> ProblemDetails {
     let mut allowed: Vec<&str> = there.flat_map(Verb::names).copied().collect();
     if allowed.is_empty() {
-        let text = "there is nothing at this path; openapi.json below the endpoint's URL says what there is";
+        let text = "there is no resource at this path; openapi.json below the endpoint's URL lists the paths";
         return ProblemDetails::new(StatusCode::NOT_FOUND, "not_found", text);
     }
     allowed.sort_unstable();

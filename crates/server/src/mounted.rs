@@ -177,7 +177,7 @@ fn check_config(config: &ServerConfig) -> Result<(), MountedError> {
     let own = path.strip_prefix(base).unwrap_or(path);
     if is_reserved(own) || path.strip_prefix(WELL_KNOWN).is_some_and(|rest| rest.starts_with('/')) {
         return Err(invalid(&format!(
-            "config.json: the path {path} of the url is taken by the authorization server; choose another such as {base}/mcp"
+            "config.json: the path {path} of the url is used by the authorization server; choose another, such as {base}/mcp"
         )));
     }
     Ok(())

@@ -175,7 +175,7 @@ impl Current {
     fn reject(&self, error: &MountedError) {
         let reason = chain(error);
         if self.rejected.load().as_deref() != Some(&reason) {
-            tracing::error!(reason, "mounted files refused, the last good ones stay in force");
+            tracing::error!(reason, "the mounted files were rejected; the last valid ones remain in force");
             self.rejected.store(Some(Arc::new(reason)));
         }
         self.metrics.files_rejected();

@@ -28,7 +28,7 @@ const PACE: Pace = Pace { soon: Duration::from_secs(3), every: Duration::from_se
 const MARGIN: Duration = Duration::from_millis(500);
 
 /// The message of a response that reaches its deadline.
-pub const TOO_LONG: &str = "the request took too long; ask for less at a time";
+pub const TOO_LONG: &str = "the request took too long; request less at a time";
 /// Disables response buffering, which would hold back heartbeats, in nginx and compatible proxies.
 const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 const COMMENT: Bytes = Bytes::from_static(b": still working\n\n");

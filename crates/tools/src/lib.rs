@@ -339,7 +339,7 @@ pub enum ToolError {
         what: &'static str,
     },
     /// The result could not be serialized.
-    #[error("the result cannot be shown")]
+    #[error("the result could not be serialized")]
     Output(#[source] serde_json::Error),
 }
 

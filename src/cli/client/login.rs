@@ -23,7 +23,7 @@ use std::{
 };
 use tokio::sync::mpsc;
 
-/// Sign in at an endpoint by the browser, and keep the tokens for the other commands.
+/// Sign in at an endpoint in the browser, and store the tokens for the other commands.
 ///
 /// The tokens are in a file below $XDG_STATE_HOME/portcullis that only you can read. They are refreshed when
 /// necessary. "portcullis logout" revokes them.
@@ -34,7 +34,7 @@ pub struct LoginArgs {
     url: PublicUrl,
     #[command(flatten)]
     client: ClientOptions,
-    /// Print the address of the sign-in only, and open no browser.
+    /// Print the URL of the sign-in page, and do not open a browser.
     #[arg(long)]
     no_browser: bool,
     #[command(flatten)]
@@ -100,7 +100,7 @@ pub(super) async fn sign_in(
         }
         eprintln!("Waiting for the browser.");
         if paste {
-            eprintln!("If it is on another machine, paste the address of its last page here.");
+            eprintln!("If it is on another machine, paste the URL of its last page here.");
             thread::spawn(move || {
                 for line in io::stdin().lock().lines().map_while(Result::ok) {
                     if lines.blocking_send(line).is_err() {

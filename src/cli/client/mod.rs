@@ -44,7 +44,7 @@ pub enum ClientCommand {
 /// The options of the connection to the endpoint.
 #[derive(Args, Debug)]
 pub struct ConnectionOptions {
-    /// Certificates (PEM) of authorities to trust in addition to the public ones.
+    /// Certificates (PEM) of CAs to trust in addition to the public ones.
     #[arg(long, env = "PORTCULLIS_CA_FILE", value_name = "FILE")]
     ca_file: Option<PathBuf>,
 }
@@ -52,7 +52,7 @@ pub struct ConnectionOptions {
 /// The OAuth client to use.
 #[derive(Args, Debug)]
 pub struct ClientOptions {
-    /// An OAuthClient of the endpoint [default: the one of the last sign-in, else a new registration].
+    /// An OAuthClient of the endpoint [default: that of the last sign-in, otherwise a new registration].
     #[arg(long, value_name = "ID")]
     client_id: Option<String>,
     /// The file with the secret of that client, if it has one.

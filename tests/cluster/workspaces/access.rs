@@ -88,7 +88,7 @@ async fn a_role_binding_shares_and_its_end_unshares() {
             _ => {
                 let refused = refused.unwrap_or_else(|| panic!("bob may {operation}"));
                 let verb = if operation == "work" { "work in" } else { operation };
-                assert!(refused.contains(&format!("belongs to ann; you may not {verb} it")), "{refused}");
+                assert!(refused.contains(&format!("belongs to ann; you are not permitted to {verb} it")), "{refused}");
             }
         }
     }

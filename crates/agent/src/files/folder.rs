@@ -154,10 +154,10 @@ impl AsFd for Folder {
 pub(super) fn must_be_file(path: &Path, kind: FileType) -> Result<(), Failure> {
     let what = match kind {
         FileType::RegularFile => return Ok(()),
-        FileType::Directory => "a folder, not a file: list_files shows what is in it",
+        FileType::Directory => "a folder, not a file: use list_files",
         FileType::Fifo => "a named pipe, not a file: use it by a command",
         FileType::Socket => "a socket, not a file: use it by a command",
-        FileType::Symlink => "a link that was made just now: try again",
+        FileType::Symlink => "a link that was just created: try again",
         _ => "a device, not a file: use it by a command",
     };
     Err(fail::conflict(format!("{} is {what}", path.display())))

@@ -145,7 +145,7 @@ impl Guard {
             ),
             (_, None) => "belongs to the workspace's agent".to_owned(),
         };
-        FailureKind::Denied.because(format!("{path} {why}: the file tools do not go there; use run_command instead"))
+        FailureKind::Denied.because(format!("{path} {why}: the file tools cannot access it; use run_command instead"))
     }
 }
 

@@ -22,13 +22,13 @@ pub(super) fn nearest(text: &str, wanted: &str) -> String {
     let length = wanted.iter().rposition(|line| !line.trim().is_empty()).map_or(0, |last| last + 1);
     let wanted = wanted.get(..length).unwrap_or_default();
     if wanted.is_empty() {
-        return "it is nothing but white space, and must be there exactly as it is written".to_owned();
+        return "it consists of white space only, which must match exactly".to_owned();
     }
     let deadline = Deadline::after(PATIENCE);
     let like_white = longest(&lines, wanted, same_but_white, &deadline);
     if let Some((line, _)) = like_white.filter(|(_, agree)| *agree == wanted.len()) {
         return format!(
-            "it differs in white space only from the text at line {}. Copy that as it stands, with its indentation: {}",
+            "it differs in white space only from the text at line {}. Copy that text exactly, with its indentation: {}",
             line + 1,
             quote(lines.get(line).copied().unwrap_or_default())
         );
@@ -43,13 +43,13 @@ pub(super) fn nearest(text: &str, wanted: &str) -> String {
     {
         let there = lines.get(line + agree).map_or_else(|| "nothing more".to_owned(), |line| quote(line));
         return format!(
-            "it begins like line {}, but where it goes on with {}, line {} has {there}",
+            "it begins like line {}, but where it continues with {}, line {} has {there}",
             line + 1,
             quote(expected),
             line + agree + 1
         );
     }
-    "nothing in it is like its first line. Read the file again: it may have changed".to_owned()
+    "no line resembles its first line. Read the file again: it may have changed".to_owned()
 }
 
 /// The start of the longest run of matching lines, and its length; `None` if no line matches. The first wanted line may

@@ -44,7 +44,7 @@ pub(super) fn list_most(tree: &Tree, request: &ListFiles, most: usize) -> Result
     let root = tree.follow(request.path.as_deref().unwrap_or("."), Access::Look)?;
     let failed = |error| fail::io("list", &root.path, &error);
     if kind(&root.stat().map_err(failed)?) != FileType::Directory {
-        return Err(fail::conflict(format!("{} is a file, not a folder: read_file shows it", root.path.display())));
+        return Err(fail::conflict(format!("{} is a file, not a folder: use read_file", root.path.display())));
     }
     let deadline = tree.deadline(PATIENCE);
     let mut found: BTreeMap<PathBuf, Stat> = BTreeMap::new();

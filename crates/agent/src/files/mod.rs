@@ -79,7 +79,7 @@ impl Files {
         &self,
         work: impl FnOnce(&Tree) -> Result<A, Failure> + Send + 'static,
     ) -> Result<A, Failure> {
-        let ended = || FailureKind::Internal.because("the agent ended while it worked on files: try again");
+        let ended = || FailureKind::Internal.because("the agent ended during the file operation: try again");
         let slot = timeout(limits::PATIENCE, Arc::clone(&self.slots).acquire_owned());
         let slot = slot.await.map_err(|_| busy())?.map_err(|_| ended())?;
         let cancel = Cancel::default();
@@ -96,12 +96,12 @@ impl Files {
 }
 
 fn stuck() -> Failure {
-    FailureKind::Internal.because("the file system does not answer: look at what was done before you try again")
+    FailureKind::Internal.because("the file system does not respond: check what was done before you try again")
 }
 
 fn busy() -> Failure {
     FailureKind::Exhausted.because(format!(
-        "{} requests work on the files of this workspace, which is the most at once: try again when one has ended",
+        "the limit of {} concurrent file operations in this workspace is reached: try again when one has ended",
         limits::AT_ONCE
     ))
 }

@@ -206,8 +206,8 @@ impl Search<'_> {
         }
         if unused_rules > 0 {
             notes.push(format!(
-                "{unused_rules} ignore files, or lines in them, do not count: they are no regular files, too large or \
-                 not valid"
+                "{unused_rules} ignore files, or lines in them, have no effect: they are not regular files, too large \
+                 or invalid"
             ));
         }
         results.note = (!notes.is_empty()).then(|| notes.join("; "));

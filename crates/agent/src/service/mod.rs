@@ -252,7 +252,7 @@ impl Agent {
                 Ok(result::finished(running.view().process_id, report, starved, prepared.note))
             }
             _ if self.0.stop.is_cancelled() => Err(stopping()),
-            _ => Err(FailureKind::Interrupted.because("the command was ended because nobody waited for it")),
+            _ => Err(FailureKind::Interrupted.because("the command was ended because no client waited for it")),
         }
     }
 
@@ -320,7 +320,7 @@ impl Agent {
         Arc::clone(&self.0.places).try_acquire_owned().map_err(|_| {
             let most = self.0.options.most_commands;
             let message = format!(
-                "{most} commands run in this workspace, which is as many as may; wait until one has ended, or end one of list_processes by stop_process"
+                "the limit of {most} concurrent commands in this workspace is reached; wait until one has ended, or end one from list_processes with stop_process"
             );
             FailureKind::Exhausted.because(message)
         })
@@ -329,7 +329,7 @@ impl Agent {
 
 fn stopping() -> Failure {
     FailureKind::Interrupted.because(
-        "the command was ended because the workspace stops; where nobody has stopped it, it comes back by itself: see get_workspace, and look at what the command has done before you run it again",
+        "the command was ended because the workspace is stopping; unless a user stopped it, it restarts by itself: see get_workspace, and check what the command has done before you run it again",
     )
 }
 
@@ -397,7 +397,7 @@ async fn stop(State(agent): State<Agent>, Path(id): Path<u32>) -> Answer<Process
     tokio::select! {
         () = running.record.until_ended() => Ok(Json(running.view())),
         // By then, the grace periods of SIGTERM and SIGKILL are over.
-        () = sleep(Duration::from_secs(6)) => Err(FailureKind::Internal.because(format!("process {id} could not be ended: it waits for the kernel; restart the workspace if it stays"),
+        () = sleep(Duration::from_secs(6)) => Err(FailureKind::Internal.because(format!("process {id} could not be ended: it waits for the kernel; restart the workspace if this persists"),
         )),
     }
 }

@@ -8,32 +8,32 @@ use portcullis_core::{
 };
 use serde::{Deserialize, Serialize};
 
-/// What one server admits. Beyond: 429 or 503 with `Retry-After`, or 413.
+/// The limits of one server. Beyond them, it answers with 429 or 503 and `Retry-After`, or with 413.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Limits {
-    /// How long one request may take: 1 second to 1 hour.
+    /// The maximum duration of a request: 1 second to 1 hour.
     #[serde(default = "Limits::default_request_timeout")]
     #[x_kube(validation = rules::span("1s", "1h"))]
     pub request_timeout: Span,
-    /// How many requests one server works on at once. One client has at most half of them for a user.
+    /// The maximum number of concurrent requests of a server. A client has at most half of them for a user.
     #[serde(default = "Limits::default_max_concurrent_requests")]
     #[schemars(range(min = 1, max = 100_000))]
     pub max_concurrent_requests: u32,
-    /// How many requests per second one client may make for long, for each user on whose behalf it comes; also how many
-    /// of those without a valid token one address may make. Divided over the servers.
+    /// The sustained requests per second of a client for each of its users, and of an address without a valid token.
+    /// Divided among the servers.
     #[serde(default = "Limits::default_requests_per_second")]
     #[schemars(range(min = 1, max = 100_000))]
     pub requests_per_second: u32,
-    /// How many of them may come at once, above the rate. Divided over the servers.
+    /// The burst above `requestsPerSecond`. Divided among the servers.
     #[serde(default = "Limits::default_burst")]
     #[schemars(range(min = 1, max = 100_000))]
     pub burst: u32,
-    /// How large one request's body may be.
+    /// The maximum size of a request body.
     #[serde(default = "Limits::default_max_body_size")]
     pub max_body_size: ByteSize,
-    /// How many connections one server keeps open. One address has at most three quarters of them, unless it is a
-    /// trusted proxy. Beyond, the connection that has been idle for longest is closed.
+    /// The maximum number of open connections of a server. An address has at most three quarters of them, unless it is
+    /// a trusted proxy. Beyond, the server closes the connection that has been idle longest.
     #[serde(default = "Limits::default_max_connections")]
     #[schemars(range(min = 10, max = 100_000))]
     pub max_connections: u32,

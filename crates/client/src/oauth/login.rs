@@ -51,10 +51,10 @@ pub enum LoginError {
     #[error("the registration of a client failed")]
     Registration(#[source] RegistrationError),
     /// The listener failed.
-    #[error("the answer of the browser cannot be received at 127.0.0.1")]
+    #[error("the browser's response cannot be received at 127.0.0.1")]
     Listener(#[source] io::Error),
     /// The user did not sign in.
-    #[error("no browser came back within 10 minutes; run the command again")]
+    #[error("the browser did not return within 10 minutes; run the command again")]
     Timeout,
     /// The callback is not a success.
     #[error(transparent)]

@@ -10,7 +10,7 @@ use url::Url;
 pub enum MetadataError {
     /// The document is about another resource (RFC 9728 §3.3).
     #[error(
-        "the protected resource metadata are those of {found}, not of {expected}; use the URL {found}, or ask an administrator to correct spec.url or spec.pathAliases of the McpEndpoint"
+        "the protected resource metadata is that of {found}, not of {expected}; use the URL {found}, or ask an administrator to correct spec.url or spec.pathAliases of the McpEndpoint"
     )]
     OtherResource {
         /// The resource in the document.
@@ -19,10 +19,10 @@ pub enum MetadataError {
         expected: String,
     },
     /// The resource has no authorization server.
-    #[error("the protected resource metadata name no authorization server, so that no token can be requested")]
+    #[error("the protected resource metadata names no authorization server, so no token can be requested")]
     NoAuthorizationServer,
     /// The document is about another issuer (RFC 8414 §3.3).
-    #[error("the authorization server metadata are those of the issuer {found}, not of {expected}")]
+    #[error("the authorization server metadata is that of the issuer {found}, not of {expected}")]
     OtherIssuer {
         /// The issuer in the document.
         found: String,

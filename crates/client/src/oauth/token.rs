@@ -49,7 +49,7 @@ pub enum TokenError {
     #[error(transparent)]
     Answer(#[from] AnswerError),
     /// The tokens are of a type that cannot be used.
-    #[error("the authorization server sent a token of the type {0:?}, and this command can use Bearer only")]
+    #[error("the authorization server issued a token of the type {0:?}; this command supports only Bearer")]
     TokenType(String),
 }
 

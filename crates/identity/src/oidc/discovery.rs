@@ -160,7 +160,7 @@ impl Discovery {
         // §4.3: otherwise, the document could be another provider's (RFC 8414 §3.3).
         if metadata.issuer != self.issuer {
             return Err(Failure::Misconfigured(
-                "its discovery document names another issuer; write issuerUrl of this login in the McpEndpoint exactly as the document has it, a slash at the end included".to_owned(),
+                "its discovery document names another issuer; write issuerUrl of this login in the McpEndpoint exactly as in the document, including a slash at the end".to_owned(),
             ));
         }
         let endpoints = [&metadata.authorization_endpoint, &metadata.token_endpoint, &metadata.jwks_uri];

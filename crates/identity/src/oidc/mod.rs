@@ -160,7 +160,7 @@ impl Oidc {
                 return Err(SignInError::mismatch(&self.title, "the response comes from another issuer (iss)"));
             }
             None if metadata.authorization_response_iss_parameter_supported => {
-                return Err(SignInError::mismatch(&self.title, "the response does not say whom it comes from (iss)"));
+                return Err(SignInError::mismatch(&self.title, "the response has no iss"));
             }
             _ => {}
         }
@@ -213,7 +213,9 @@ impl Oidc {
                 Ok(more) => claims.complete(more),
                 Err(error) if groups_needed => return Err(error),
                 // A missing display name does not fail the sign-in.
-                Err(error) => tracing::warn!(provider = self.title, error = chain(&error), "userinfo was of no use"),
+                Err(error) => {
+                    tracing::warn!(provider = self.title, error = chain(&error), "userinfo could not be used")
+                }
             }
         }
         let name = claims.name(&self.config.username_claim).unwrap_or_else(|| subject.clone());
@@ -333,7 +335,7 @@ impl Oidc {
         let claims: Claims = answer.object().map_err(|error| SignInError::unusable(&self.title, error))?;
         // §5.3.2: otherwise, the response may be about another user.
         if claims.subject().as_deref() != Some(subject) {
-            return Err(SignInError::unexpected(&self.title, "its userinfo is about somebody else (sub)"));
+            return Err(SignInError::unexpected(&self.title, "its userinfo is for another user (sub)"));
         }
         Ok(claims)
     }

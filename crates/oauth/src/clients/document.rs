@@ -71,7 +71,7 @@ pub fn allowed_host(client_id: &str, policy: &MetadataDocuments) -> Result<Strin
     // The URL must equal its parsed form: no dot segments, no capitals in the host, no port, nothing that the parser
     // skips.
     if url.as_str() != client_id {
-        return Err(unusable("its URL must be written in its plainest form, without dot segments"));
+        return Err(unusable("its URL must be in normalized form, without dot segments"));
     }
     if url.path() == "/" {
         return Err(unusable("its URL must have a path"));
@@ -126,7 +126,7 @@ impl Document {
         let raw: Raw = json::object(body)
             .map_err(|error| format!("it is not the JSON of a client's metadata (line {})", error.line()))?;
         if raw.client_id != client_id {
-            return Err("its client_id is not its own URL, letter by letter".to_owned());
+            return Err("its client_id is not exactly its own URL".to_owned());
         }
         if raw.client_secret.is_some() || raw.client_secret_expires_at.is_some() {
             return Err("it must have no client_secret; use private_key_jwt or none".to_owned());
@@ -191,7 +191,7 @@ pub(super) fn public_keys(set: &Value) -> Result<JsonWebKeySet, String> {
         return Err(format!("its key set has more than {MAX_KEYS} keys"));
     }
     if keys.iter().any(|key| PRIVATE_MEMBERS.iter().any(|member| key.get(member).is_some())) {
-        return Err("its key set holds a private or symmetric key, which is no secret any more; replace it".to_owned());
+        return Err("its key set contains a private or symmetric key, which is now public; replace it".to_owned());
     }
     let known = |key: &&Value| matches!(key.get("kty").and_then(Value::as_str), Some("EC" | "OKP" | "RSA"));
     let keys: Result<Vec<_>, _> = keys.iter().filter(known).cloned().map(serde_json::from_value).collect();
@@ -299,8 +299,8 @@ mod tests {
         };
         let private = json!({"kty": "EC", "crv": "P-256", "x": "x", "y": "y", "d": "secret"});
         for (changes, expected) in [
-            (json!({"client_id": "https://claude.ai/oauth/client.json/"}), "not its own URL"),
-            (json!({"client_id": "https://CLAUDE.ai/oauth/client.json"}), "not its own URL"),
+            (json!({"client_id": "https://claude.ai/oauth/client.json/"}), "not exactly its own URL"),
+            (json!({"client_id": "https://CLAUDE.ai/oauth/client.json"}), "not exactly its own URL"),
             (json!({"client_id": null}), "not the JSON"),
             (json!({"client_id": ["a"]}), "not the JSON"),
             (json!({"client_secret": "s3cret"}), "no client_secret"),
@@ -313,7 +313,7 @@ mod tests {
             (json!({"redirect_uris": ["https://evil.com/cb"]}), "none of its redirect_uris"),
             (json!({"redirect_uris": ["https://notclaude.ai/cb"]}), "none of its redirect_uris"),
             (json!({"redirect_uris": ["https://claude.ai/cb", "javascript://claude.ai/%0aalert(1)"]}), "javascript"),
-            (json!({"redirect_uris": ["http://claude.ai/cb"]}), "its scheme is no callback's"),
+            (json!({"redirect_uris": ["http://claude.ai/cb"]}), "its scheme is not allowed for callbacks"),
             (json!({"redirect_uris": "https://claude.ai/cb"}), "not the JSON"),
             (json!({"token_endpoint_auth_method": "client_secret_basic"}), "none or private_key_jwt"),
             (json!({"token_endpoint_auth_method": "client_secret_post"}), "none or private_key_jwt"),

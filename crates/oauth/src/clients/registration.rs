@@ -70,16 +70,16 @@ pub enum RegistrationError {
     Metadata(String),
     /// The maximum number of registrations is reached, and none of them can be deleted.
     #[error(
-        "{0} clients are registered here, the maximum, and each is in use or was registered in the last ten minutes; try again later, or ask an administrator to raise spec.clients.dynamicRegistration.maxClients"
+        "the limit of {0} registered clients is reached, and each is in use or was registered in the last ten minutes; try again later, or ask an administrator to raise spec.clients.dynamicRegistration.maxClients"
     )]
     Full(u32),
     /// The network has used up its share.
     #[error(
-        "this network registered {0} clients in the last ten minutes that no user has approved, a tenth of all places; approve one of them, or try again in ten minutes"
+        "this network registered {0} clients in the last ten minutes that no user has approved, the limit for a network; approve one of them, or try again in ten minutes"
     )]
     Share(usize),
     /// Too many registrations are in progress.
-    #[error("too many clients register at this moment; try again shortly")]
+    #[error("too many clients are registering at the moment; try again shortly")]
     Busy,
     /// The store of registrations cannot be reached.
     #[error(transparent)]
@@ -163,7 +163,7 @@ impl AuthorizationServer {
 fn check(body: &[u8], policy: &DynamicRegistration, now: Timestamp) -> Result<NewRegistration, RegistrationError> {
     let wrong = |text: &str| RegistrationError::Metadata(text.to_owned());
     let metadata: Metadata = json::object(body).map_err(|_| match json::lone_surrogate(body) {
-        Some(why) => RegistrationError::Metadata(format!("the metadata are no text: {why}")),
+        Some(why) => RegistrationError::Metadata(format!("the metadata is not text: {why}")),
         None => RegistrationError::NotJson,
     })?;
     let redirect_uris = metadata.redirect_uris.unwrap_or_default();

@@ -96,7 +96,7 @@ impl AuthorizationServer {
         let client = &request.client.verifier;
         let scopes = &code.consent.scopes & &client.scopes;
         if scopes.is_empty() {
-            return Err(OAuthError::InvalidGrant("the client may no longer have what the user allowed"));
+            return Err(OAuthError::InvalidGrant("the client may no longer have the scopes that the user allowed"));
         }
         let owner = Owner { client_id: &code.consent.client_id, user_id: &code.consent.user.id };
         let refresh =

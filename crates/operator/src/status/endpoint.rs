@@ -117,7 +117,7 @@ fn available(observed: &EndpointObservation<'_>) -> Finding {
         all.into_iter().flatten().any(|condition| condition["type"] == name && condition["status"] == "True")
     };
     if wanted == 0 {
-        let message = "spec.deployment.replicas is 0: nothing answers until it is raised".to_owned();
+        let message = "spec.deployment.replicas is 0, so there are no servers; raise it".to_owned();
         return finding(AVAILABLE, Some(false), reason::SCALED_TO_ZERO, message);
     }
     let count = format!("{ready} of {wanted} servers are ready");

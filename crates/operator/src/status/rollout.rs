@@ -129,11 +129,11 @@ fn moving(message: String) -> RolloutProgress {
 /// The refusal of a server's pod by admission or a quota.
 fn refusal(said: &str) -> Blocker {
     let remedy = if said.contains("must specify") {
-        "set what it names in spec.deployment.resources, or defaults for the namespace by a LimitRange"
+        "set these resources in spec.deployment.resources, or defaults for the namespace by a LimitRange"
     } else if said.contains("exceeded quota") {
         "raise the ResourceQuota of the namespace, or lower spec.deployment.replicas or resources"
     } else {
-        "correct what it names, or exempt the servers from that policy"
+        "correct the named fields, or exempt the servers from that policy"
     };
     let message = format!("the cluster refuses the pod of a server: {said}; {remedy}");
     Blocker { reason: reason::POD_REFUSED, message }
@@ -185,7 +185,7 @@ impl<'a> Pod<'a> {
             return Some(Blocker { reason: reason::IMAGE_PULL_FAILED, message });
         }
         if word == "CreateContainerConfigError" {
-            let message = format!("something that pod {name} needs is missing: {detail}; create it, or correct it");
+            let message = format!("an object that pod {name} needs is missing: {detail}; create it, or correct it");
             return Some(Blocker { reason: reason::CONFIG_MISSING, message });
         }
         if matches!(word, "CreateContainerError" | "RunContainerError") {
@@ -213,7 +213,7 @@ impl<'a> Pod<'a> {
             (_, None) => "for an unknown reason".to_owned(),
         };
         let message = format!(
-            "the server of pod {name} has ended ({how}), {}; kubectl logs {name} --previous says why",
+            "the server of pod {name} has ended ({how}), {}; see kubectl logs {name} --previous",
             times(restarts)
         );
         Some(Blocker { reason: reason::CRASH_LOOPING, message })

@@ -178,7 +178,7 @@ impl WorkspaceReconcile<'_> {
                 Applied::Unchanged | Applied::Written => {}
                 Applied::Repaired => {
                     let what = describe(&planned.object);
-                    let note = format!("{what} had been changed; it was restored as planned");
+                    let note = format!("{what} was changed; it was restored");
                     self.context.events.note(self.workspace, "DriftRepaired", "Apply", note).await;
                 }
                 Applied::NameTaken => {

@@ -62,7 +62,7 @@ impl AppState {
         }
         let message = format!(
             "this endpoint is served over https only: use {}; a token or secret that was sent over http may have been \
-             read on its way, replace it",
+             intercepted: replace it",
             url.resource()
         );
         HttpProblem::new(StatusCode::FORBIDDEN, "https_required", message)
@@ -91,7 +91,7 @@ impl AppState {
             tokio::time::timeout_at(deadline, answer).await
         };
         let response = answered.unwrap_or_else(|_| {
-            let message = format!("the request took longer than {timeout}; ask for less at a time");
+            let message = format!("the request took longer than {timeout}; request less at a time");
             self.refuse(route, from, HttpProblem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", message))
         });
         let mut response = DeadlineBody::until(response, deadline);

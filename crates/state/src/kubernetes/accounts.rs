@@ -35,7 +35,7 @@ impl Kubernetes {
                 for name in self.accounts.list_ends(self.clock.now()) {
                     if let Err(error) = self.fetch_account(&name).await {
                         // It stays known: what it says of ended sessions must not be forgotten.
-                        tracing::warn!(account = name, %error, "whether an account still exists could not be determined");
+                        tracing::warn!(account = name, %error, "could not determine whether an account still exists");
                     }
                 }
             }

@@ -138,7 +138,7 @@ impl Kubernetes {
                     object = name,
                     user = user_id,
                     error,
-                    "an OAuthUser cannot be read, so its user counts as disabled; correct it, or update the CRDs and the \
+                    "an OAuthUser cannot be read, so its user is treated as disabled; correct it, or update the CRDs and the \
                      servers to the same version"
                 );
                 self.users.put_unreadable(&name, user_id, now);
@@ -148,7 +148,7 @@ impl Kubernetes {
                 tracing::error!(
                     object = name,
                     error,
-                    "an OAuthUser and its spec.user.id cannot be read, so its last readable version stays in force; correct \
+                    "an OAuthUser and its spec.user.id cannot be read, so its last valid version remains in use; correct \
                      it, or update the CRDs and the servers to the same version"
                 );
                 return self.users.keep(&name);

@@ -133,7 +133,7 @@ impl Local {
     pub async fn close(&self) {
         let written = self.write(Inner::save_last_uses).await;
         if let Err(error) = written {
-            tracing::warn!(%error, "when grants were last used could not be written");
+            tracing::warn!(%error, "the last uses of grants could not be written");
         }
     }
 

@@ -126,7 +126,7 @@ impl KubernetesWorkspaces {
         self.ended.cancel();
         self.tasks.close();
         if tokio::time::timeout(ENDED_WITHIN, self.tasks.wait()).await.is_err() {
-            tracing::warn!("some work in workspaces has not ended");
+            tracing::warn!("some operations in workspaces have not ended");
         }
         self.activity.save_at_the_end().await;
     }

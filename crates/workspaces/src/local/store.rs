@@ -90,7 +90,7 @@ impl Store {
             File::open(&root)?.sync_all()
         })
         .await
-        .map_err(Error::io("make the workspace's folder"))
+        .map_err(Error::io("create the workspace's folder"))
     }
 
     /// Writes a workspace's changed record.
@@ -142,7 +142,7 @@ fn read_all(root: &Path) -> io::Result<Vec<Record>> {
         match read_record(&path) {
             Ok(record) if record.id == id => records.push(record),
             // A damaged file must not affect other workspaces. The folder is kept for inspection by its owner.
-            Ok(record) => warn(&path, &format!("it says that it is {:?}", record.id)),
+            Ok(record) => warn(&path, &format!("it contains {:?}", record.id)),
             Err(error) => warn(&path, &error.to_string()),
         }
     }

@@ -101,7 +101,7 @@ async fn main_program(agent: &Agent, program: Vec<String>, report: &Report) -> S
     if let Some(why) = failed.filter(|_| report.is_due()) {
         match report.write(&why) {
             Ok(()) => return why,
-            Err(error) => tracing::error!(%error, "that the workspace's program failed cannot be reported"),
+            Err(error) => tracing::error!(%error, "the failure of the workspace's program cannot be reported"),
         }
     }
     future::pending().await

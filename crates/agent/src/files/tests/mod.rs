@@ -119,8 +119,8 @@ async fn failures_have_a_status_and_say_why() {
         ("/files/read", "{".to_owned(), 400, "the request cannot be read: EOF while parsing an object"),
         ("/files/read", json!(["a"]).to_string(), 400, "the request must be a JSON object, not an array"),
         ("/files/read", json!({"path": ""}).to_string(), 400, "the path is empty"),
-        ("/files/read", json!({"path": "../x"}).to_string(), 403, "leads out of the workspace's home folder"),
-        ("/files/read", json!({"path": "x"}).to_string(), 404, "there is no such file or folder"),
+        ("/files/read", json!({"path": "../x"}).to_string(), 403, "is outside of the workspace's home folder"),
+        ("/files/read", json!({"path": "x"}).to_string(), 404, "no such file or folder"),
         ("/files/list", json!({"path": "a"}).to_string(), 409, "is a file, not a folder"),
         ("/files/write", json!({"path": "b", "content": large}).to_string(), 413, "the request is too large"),
     ];

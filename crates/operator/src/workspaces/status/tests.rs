@@ -153,7 +153,7 @@ fn pods() -> Vec<Row> {
             ended_by_its_program(running.clone()),
             Running,
             reason::PROGRAM_FAILED,
-            "commands can run, but pod.command ended at once (exit code 127); the workspace's logs say more. Correct",
+            "commands can run, but pod.command ended at once (exit code 127); see the workspace's logs. Correct",
         ),
         (
             ended_by_its_program(json!({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}})),
@@ -276,7 +276,7 @@ fn without_a_pod_the_cluster_or_the_plan_says_why() {
             StatusInputs { refusal: Some(class), ..NOTHING },
             Failed,
             reason::POD_REFUSED,
-            "the cluster refused it: pod rejected: RuntimeClass \"gvisor\" not found",
+            "the cluster rejected it: pod rejected: RuntimeClass \"gvisor\" not found",
         ),
         (
             StatusInputs { problem: Some(&taken), ..NOTHING },
