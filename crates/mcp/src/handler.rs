@@ -12,7 +12,7 @@ use crate::{
 };
 use futures::future::BoxFuture;
 use portcullis_budget::Account;
-use portcullis_config::Limits;
+use portcullis_config::ServerLimits;
 use portcullis_core::{Scope, report::chain};
 use portcullis_oauth::Caller;
 use portcullis_telemetry::audit;
@@ -80,7 +80,7 @@ pub struct Handler {
 }
 
 impl Handler {
-    pub(super) fn new(tools: Arc<Registry>, limits: &Limits) -> Self {
+    pub(super) fn new(tools: Arc<Registry>, limits: &ServerLimits) -> Self {
         let mut capabilities = ServerCapabilities::builder().enable_tools().enable_tool_list_changed().build();
         if tools.has_workspaces() {
             let mut prompts = PromptsCapability::default();

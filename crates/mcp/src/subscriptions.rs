@@ -5,7 +5,7 @@
 //! Each stream holds a permit of the concurrent requests, so their number is limited. It ends before the timeout of a
 //! request, when new files are loaded, and when the server shuts down. Clients then subscribe again.
 
-use portcullis_config::Limits;
+use portcullis_config::ServerLimits;
 use rmcp::{
     ErrorData,
     service::{SubscriptionContext, SubscriptionSendError},
@@ -33,7 +33,7 @@ enum Retired {
 }
 
 impl Subscriptions {
-    pub(crate) fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(limits: &ServerLimits) -> Self {
         let whole = limits.request_timeout.as_duration();
         let permits = usize::try_from((limits.max_concurrent_requests / SHARE).max(1)).unwrap_or(1);
         Self {

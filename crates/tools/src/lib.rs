@@ -25,7 +25,7 @@ use crate::heartbeat::Begun;
 use async_trait::async_trait;
 use bytes::Bytes;
 use portcullis_budget::{Account, SMALL};
-use portcullis_config::Limits;
+use portcullis_config::ServerLimits;
 use portcullis_core::Scope;
 use portcullis_oauth::Caller;
 use portcullis_telemetry::audit::RequestContext;
@@ -173,7 +173,7 @@ impl WaitBudget {
     /// The rest of the request's time, in seconds: for cleanup, and for sending the answer.
     const MARGIN: u64 = 5;
 
-    fn of(limits: &Limits) -> Self {
+    fn of(limits: &ServerLimits) -> Self {
         let whole = limits.request_timeout.as_duration().as_secs();
         // A short request leaves at least half of its time to the tool.
         Self(Duration::from_secs(whole.saturating_sub(Self::MARGIN).max(whole / 2).max(1)))

@@ -2,7 +2,6 @@
 
 mod cors;
 mod deployment;
-mod limits;
 mod network;
 mod status;
 mod tokens;
@@ -10,7 +9,6 @@ mod tokens;
 pub use self::{
     cors::{Cors, CorsEnforcement},
     deployment::{Autoscaling, DisruptionBudget, ServerDeployment},
-    limits::Limits,
     network::{Network, ServerEgress},
     status::McpEndpointStatus,
     tokens::Tokens,
@@ -21,6 +19,7 @@ use crate::{exposure::Exposure, rules};
 use kube::{CustomResource, KubeSchema};
 use portcullis_core::{
     authorization::{ClientPolicy, ExternalIssuer, WorkloadIdentity},
+    limits::Limits,
     login::Login,
     workspace::{AuthorizationMode, WorkspaceLimits},
 };
