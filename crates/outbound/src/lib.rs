@@ -6,6 +6,7 @@
 
 mod answer;
 pub mod guard;
+pub mod issuer;
 pub mod public_only;
 pub mod tls;
 

@@ -1,7 +1,7 @@
 //! The metadata documents of a protected resource (RFC 9728) and of its authorization server (RFC 8414), and what a
 //! client must check in them.
 
-use portcullis_core::{PublicUrl, loopback::is_loopback};
+use portcullis_core::{PublicUrl, loopback::is_secure};
 use serde::Deserialize;
 use url::Url;
 
@@ -131,11 +131,7 @@ impl ServerMetadata {
 pub(super) fn secure(name: &'static str, text: &str, endpoint: &PublicUrl) -> Result<Url, MetadataError> {
     let insecure = || MetadataError::Insecure { name, url: text.to_owned() };
     let url = Url::parse(text).map_err(|_| insecure())?;
-    match url.scheme() {
-        "https" => Ok(url),
-        "http" if !endpoint.is_https() && is_loopback(&url) => Ok(url),
-        _ => Err(insecure()),
-    }
+    if is_secure(&url, !endpoint.is_https()) { Ok(url) } else { Err(insecure()) }
 }
 
 /// The URL of an issuer's metadata: the well-known part comes before the issuer's path (RFC 8414 §3.1).

@@ -32,7 +32,7 @@ use portcullis_oauth::{
     UserStatus,
     external_jwt::{Claims, LEEWAY, Token},
 };
-use portcullis_outbound::{Answer, HttpClient};
+use portcullis_outbound::{Answer, HttpClient, issuer::IssuerClient};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use url::{Url, form_urlencoded};
@@ -96,9 +96,10 @@ impl Oidc {
         client_secret: &str,
         client: HttpClient,
     ) -> Self {
+        let issuer = IssuerClient::new(config.issuer_url.clone(), client.clone());
         Self {
-            discovery: Discovery::new(title.clone(), config.issuer_url.clone(), client.clone()),
-            keys: Keys::new(title.clone(), client.clone()),
+            discovery: Discovery::new(title.clone(), issuer.clone()),
+            keys: Keys::new(title.clone(), issuer),
             title,
             config: config.clone(),
             client_id: client_id.to_owned(),

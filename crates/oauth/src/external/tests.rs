@@ -207,7 +207,7 @@ async fn an_issuers_documents_have_names_not_positions() {
             .route("/keys", get(async move || keys.to_string()));
         let served = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         let client = Outbound::new().unwrap().trusted(None).unwrap();
-        let fetched = Discovery { issuer, client }.fetch().await;
+        let fetched = IssuerClient::new(issuer, client).fetch().await;
         assert_eq!(fetched.is_ok(), good, "{:?}", fetched.map(|published| published.keys));
         served.abort();
     }
