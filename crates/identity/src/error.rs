@@ -3,7 +3,7 @@
 //! A message says what happened and what to do. It names the account, but never a password, a code, a token or the
 //! content of a provider's response.
 
-use portcullis_outbound::{AnswerError, RequestError};
+use portcullis_outbound::{RequestError, ResponseError};
 use std::{error::Error, time::Duration};
 
 /// The underlying error, for the log.
@@ -192,12 +192,12 @@ impl SignInError {
     }
 
     /// The error for an unusable response.
-    pub(super) fn unusable(provider: &str, error: AnswerError) -> Self {
+    pub(super) fn unusable(provider: &str, error: ResponseError) -> Self {
         match error {
-            AnswerError::Status { status, .. } if status.is_server_error() || status.as_u16() == 429 => {
+            ResponseError::Status { status, .. } if status.is_server_error() || status.as_u16() == 429 => {
                 Self::unreachable(provider, error)
             }
-            AnswerError::Status { .. } | AnswerError::Json { .. } => Self::unexpected(provider, error),
+            ResponseError::Status { .. } | ResponseError::Json { .. } => Self::unexpected(provider, error),
         }
     }
 }

@@ -17,7 +17,7 @@ use portcullis_core::{
     report::chain,
 };
 use portcullis_oauth::{UserStatus, Verdict};
-use portcullis_outbound::{Answer, AnswerError, HttpClient};
+use portcullis_outbound::{HttpClient, HttpResponse, ResponseError};
 use serde::{Deserialize, de::DeserializeOwned};
 use std::collections::BTreeSet;
 use url::{Url, form_urlencoded};
@@ -269,14 +269,14 @@ impl GitHub {
         (Url::parse(url).ok()?.origin() == here).then(|| url.to_owned())
     }
 
-    async fn read(&self, url: &str, token: &str) -> Result<Answer, SignInError> {
+    async fn read(&self, url: &str, token: &str) -> Result<HttpResponse, SignInError> {
         let request = self.client.get(url).bearer_auth(token).header("x-github-api-version", API_VERSION);
         let answer = self.client.send(request).await.map_err(|error| SignInError::unanswered(&self.title, error))?;
         self.refusal(&answer).map_or(Ok(answer), Err)
     }
 
     /// The error for a request that the API refuses.
-    fn refusal(&self, answer: &Answer) -> Option<SignInError> {
+    fn refusal(&self, answer: &HttpResponse) -> Option<SignInError> {
         let (status, headers) = (answer.status(), answer.headers());
         if !matches!(status, StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS) {
             return None;
@@ -300,7 +300,7 @@ impl GitHub {
 }
 
 fn is_unauthorized(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
-    matches!(error.downcast_ref(), Some(AnswerError::Status { status: StatusCode::UNAUTHORIZED, .. }))
+    matches!(error.downcast_ref(), Some(ResponseError::Status { status: StatusCode::UNAUTHORIZED, .. }))
 }
 
 /// The base URL of the API: a subdomain at github.com and GHE.com, a path at an Enterprise Server.

@@ -121,8 +121,8 @@ impl ScopeGate for Handler {
     fn call(&self, requested: Requested<'_>) -> Option<BoxFuture<'static, CallToolResult>> {
         let Requested { name, arguments, caller, from, account, slot } = requested;
         let ToolLookup::Found(tool) = self.tools.lookup(name, &caller) else { return None };
-        slot.begun.tell();
-        let call = Call { caller, from, progress: None, shows_pictures: true, account, begun: None };
+        slot.started.notify();
+        let call = Call { caller, from, progress: None, shows_pictures: true, account, started: None };
         let outcome = tool.call(arguments, call);
         Some(Box::pin(async move { result(outcome.await, Some(&slot)) }))
     }
@@ -251,11 +251,11 @@ impl ServerHandler for Handler {
         let token = events.then(|| context.meta.get_progress_token()).flatten();
         let (account, slot) = memory(&context);
         if let Some(slot) = &slot {
-            slot.begun.tell();
+            slot.started.notify();
         }
         let progress = token.map(|token| Notifications::to(context.peer.clone(), token));
         let call =
-            Call { caller, from: from(&context), progress, shows_pictures: slot.is_some(), account, begun: None };
+            Call { caller, from: from(&context), progress, shows_pictures: slot.is_some(), account, started: None };
         tokio::select! {
             outcome = tool.call(request.arguments.unwrap_or_default(), call) => {
                 Ok(result(outcome, slot.as_deref()).into())

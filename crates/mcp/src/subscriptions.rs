@@ -61,7 +61,7 @@ impl Subscriptions {
             () = tokio::time::sleep(self.at_most) => {}
             how = retired => {
                 if how.is_ok_and(|how| how == Retired::Changed)
-                    && let Err(error) = tell(context).await
+                    && let Err(error) = notify(context).await
                 {
                     tracing::debug!(%error, "a change notification could not be sent");
                 }
@@ -71,7 +71,7 @@ impl Subscriptions {
     }
 }
 
-async fn tell(context: &SubscriptionContext) -> Result<(), SubscriptionSendError> {
+async fn notify(context: &SubscriptionContext) -> Result<(), SubscriptionSendError> {
     let accepted = context.accepted();
     if accepted.tools_list_changed == Some(true) {
         context.sink().notify_tool_list_changed().await?;

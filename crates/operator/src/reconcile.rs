@@ -350,8 +350,8 @@ impl EndpointReconcile<'_> {
         let lagging = servers.iter().zip(&reports).filter(|(_, report)| !status::has_loaded(report, &plan.revision));
         let Context { client, metrics, stores, .. } = self.context;
         try_join_all(lagging.map(async |(server, _)| {
-            let told = servers::tell(client, metrics, stores, self.namespace, server, &plan.revision).await;
-            told.map_err(|error| ReconcileError::Annotate(server.name.clone(), Box::new(error)))
+            let annotated = servers::annotate(client, metrics, stores, self.namespace, server, &plan.revision).await;
+            annotated.map_err(|error| ReconcileError::Annotate(server.name.clone(), Box::new(error)))
         }))
         .await?;
         Ok(reports)

@@ -66,9 +66,9 @@ impl EndpointReconcile<'_> {
         let stores = &self.context.stores;
         let deployment = stores.objects.get::<Deployment>(self.namespace, self.name);
         let pods = stores.pods.labelled(self.namespace, (ENDPOINT_LABEL, self.name));
-        let said = self.endpoint.status.iter().flat_map(|status| &status.conditions);
-        let said = said.into_iter().find(|condition| condition.type_ == STALLED);
-        Rollout::observe(deployment.as_deref(), &pods, said, now)
+        let previous = self.endpoint.status.iter().flat_map(|status| &status.conditions);
+        let previous = previous.into_iter().find(|condition| condition.type_ == STALLED);
+        Rollout::observe(deployment.as_deref(), &pods, previous, now)
     }
 
     pub(super) async fn report(

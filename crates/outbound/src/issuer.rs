@@ -1,7 +1,7 @@
 //! The metadata and the keys of an issuer, such as an OpenID provider or an external authorization server (RFC 8414,
 //! OpenID Connect Discovery 1.0, RFC 7517). Every call sends requests; the callers cache.
 
-use crate::{AnswerError, HttpClient, RequestError};
+use crate::{HttpClient, RequestError, ResponseError};
 use http::StatusCode;
 use portcullis_core::loopback::is_secure;
 use serde::{Deserialize, de::DeserializeOwned};
@@ -45,7 +45,7 @@ pub enum IssuerError {
     Request(#[from] RequestError),
     /// The response is not the expected document.
     #[error(transparent)]
-    Answer(#[from] AnswerError),
+    Response(#[from] ResponseError),
     /// None of the possible URLs has a document.
     #[error("no metadata at {urls}; check issuerUrl")]
     NotFound {

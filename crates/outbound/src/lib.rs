@@ -4,13 +4,13 @@
 //! ignores proxy settings in the environment and stores no cookies. Response sizes and request times are limited.
 //! Errors never contain the content of a response.
 
-mod answer;
 pub mod guard;
 pub mod issuer;
 pub mod public_only;
+mod response;
 pub mod tls;
 
-pub use answer::{Answer, AnswerError};
+pub use response::{HttpResponse, ResponseError};
 
 use public_only::{Network, PublicOnly};
 use reqwest::{Method, Request, RequestBuilder, Response, redirect::Policy};
@@ -180,7 +180,7 @@ impl HttpClient {
     }
 
     /// Sends a request and reads the whole response, whatever its status.
-    pub async fn send(&self, request: RequestBuilder) -> Result<Answer, RequestError> {
+    pub async fn send(&self, request: RequestBuilder) -> Result<HttpResponse, RequestError> {
         let request = request.build().map_err(|error| RequestError::Request(error.without_url()))?;
         let host = host_of(&request);
         let failed = |error| RequestError::of(error, &host);
@@ -196,6 +196,6 @@ impl HttpClient {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Answer::new(host, response.status(), response.headers().clone(), body))
+        Ok(HttpResponse::new(host, response.status(), response.headers().clone(), body))
     }
 }

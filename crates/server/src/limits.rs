@@ -131,7 +131,12 @@ impl Limiters {
     }
 
     /// Transfers the permit from the address to the client and its user. Returns the memory account of the request.
-    pub(crate) fn identify(&self, permit: &mut Taken, caller: &Caller, begun: Instant) -> Result<Account, HttpProblem> {
+    pub(crate) fn identify(
+        &self,
+        permit: &mut Taken,
+        caller: &Caller,
+        started: Instant,
+    ) -> Result<Account, HttpProblem> {
         let user = Holder { key: self.keys.hash_one(("user", &caller.subject)), shares: WIDE };
         let both = ("client", &caller.subject, &caller.client_id);
         let client = Holder { key: self.keys.hash_one(both), shares: NARROW };
@@ -140,7 +145,7 @@ impl Limiters {
             busy("this client has reached its share of the concurrent requests for this user: wait for some of them to end")
         })?;
         let wait = MEMORY_WAIT.min(self.limits.request_timeout.as_duration() / 2);
-        Ok(Account::new(Arc::clone(&self.memory), holders, begun + wait))
+        Ok(Account::new(Arc::clone(&self.memory), holders, started + wait))
     }
 
     /// Takes a permit for a request that does not require a token.

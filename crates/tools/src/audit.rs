@@ -15,7 +15,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 /// A running call. If it is dropped before its end, it was cancelled.
-pub(super) struct Trail {
+pub(super) struct CallRecord {
     tool: &'static str,
     caller: Arc<Caller>,
     from: RequestContext,
@@ -25,7 +25,7 @@ pub(super) struct Trail {
     outcome: &'static str,
 }
 
-impl Trail {
+impl CallRecord {
     pub(crate) fn begin(tool: &'static str, call: &Call, arguments: &Map<String, Value>, counts: ToolCalls) -> Self {
         let workspace = workspace(arguments).map(str::to_owned);
         let (caller, from) = (Arc::clone(&call.caller), call.from);
@@ -40,7 +40,7 @@ impl Trail {
     }
 }
 
-impl Drop for Trail {
+impl Drop for CallRecord {
     fn drop(&mut self) {
         let duration = self.begun.elapsed();
         self.counts.called(self.tool, self.outcome, duration);
@@ -120,7 +120,7 @@ mod tests {
     use serde_json::json;
 
     /// Returns its argument, or waits forever.
-    struct Teller;
+    struct TestTool;
 
     #[derive(Deserialize, JsonSchema)]
     #[serde(deny_unknown_fields)]
@@ -135,7 +135,7 @@ mod tests {
         said: String,
     }
 
-    impl Tool for Teller {
+    impl Tool for TestTool {
         type Arguments = TellArguments;
         type Output = Said;
         const NAME: &'static str = "tell";
@@ -189,7 +189,7 @@ mod tests {
     async fn each_call_is_noted_once_with_who_where_and_how_but_not_what() {
         let metrics = Metrics::default();
         let rules = ToolRules { allow: vec!["*".to_owned()], deny: Vec::new() };
-        let registry = Registry::of(vec![ToolEntry::new(Teller)], &rules).counted_in(&metrics.tool_calls());
+        let registry = Registry::of(vec![ToolEntry::new(TestTool)], &rules).counted_in(&metrics.tool_calls());
         let log = Log::default();
         let guard = tracing::subscriber::set_default(log.subscriber());
         // Twice: the first use of a log callsite decides whether it is enabled, and another test may have been the

@@ -21,7 +21,7 @@ mod workspaces;
 pub use registry::{Definition, Registry, ToolEntry, ToolLookup};
 pub use text::{Piece, Text};
 
-use crate::heartbeat::Begun;
+use crate::heartbeat::WorkStarted;
 use async_trait::async_trait;
 use bytes::Bytes;
 use portcullis_budget::{Account, SMALL};
@@ -272,14 +272,14 @@ pub struct Call {
     /// The memory account of the request.
     pub account: Account,
     /// Notified when the workspace agent is reached and the work begins; `None` if the notification is not needed.
-    pub begun: Option<Begun>,
+    pub started: Option<WorkStarted>,
 }
 
 impl Call {
     /// A call without progress messages and without a memory limit.
     #[must_use]
     pub fn of(caller: Arc<Caller>, from: RequestContext) -> Self {
-        Self { caller, from, progress: None, shows_pictures: false, account: Account::unlimited(), begun: None }
+        Self { caller, from, progress: None, shows_pictures: false, account: Account::unlimited(), started: None }
     }
 
     /// The client of a workspace agent. Its responses are charged to the request.
@@ -289,11 +289,11 @@ impl Call {
         workspace: &'a str,
         purpose: Purpose,
     ) -> impl Future<Output = Result<portcullis_agent::Client, backend::Error>> + Send + use<'a> {
-        let (owner, account, begun) = (self.owner(), self.account.clone(), self.begun.clone());
+        let (owner, account, started) = (self.owner(), self.account.clone(), self.started.clone());
         async move {
             let agent = backend.agent(&owner, workspace, purpose).await?.charging(account);
-            if let Some(begun) = begun {
-                begun.tell();
+            if let Some(started) = started {
+                started.notify();
             }
             Ok(agent)
         }

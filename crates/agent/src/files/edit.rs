@@ -29,7 +29,7 @@ const DIFFED_LINES: usize = 100_000;
 /// The number of bytes that are shown of each line of a diff.
 const DIFF_WIDTH: usize = 500;
 /// The time to search for the shortest diff. After that, the diff may be longer, but it is still correct.
-const DIFF_PATIENCE: Duration = Duration::from_millis(500);
+const DIFF_TIME_LIMIT: Duration = Duration::from_millis(500);
 
 /// `POST /files/edit`.
 pub(super) fn edit(tree: &Tree, request: &EditFile) -> Result<Edited, Failure> {
@@ -249,7 +249,7 @@ fn hunks(before: &[&str], after: &[&str]) -> Vec<Vec<DiffOp>> {
     let numbers = IdentifyDistinct::<u32>::new(before, 0..before.len(), after, 0..after.len());
     let (old, new) = (numbers.old_lookup(), numbers.new_lookup());
     let mut changes = Compact::new(Replace::new(Capture::new()), old, new);
-    let deadline = Some((Instant::now() + DIFF_PATIENCE).into_std());
+    let deadline = Some((Instant::now() + DIFF_TIME_LIMIT).into_std());
     let Ok(()) = myers::diff_deadline(&mut changes, old, numbers.old_range(), new, numbers.new_range(), deadline);
     changes.into_inner().into_inner().into_grouped_ops(CONTEXT)
 }

@@ -108,7 +108,7 @@ impl Folder {
         let stat = fstat(&file).map_err(|error| failed(error.into()))?;
         must_be_file(path, kind(&stat))?;
         let zone = guard.zone(&file, Id::of(&stat), self.id, zone).map_err(failed)?;
-        guard.check_look(zone, path)?;
+        guard.check_read(zone, path)?;
         let file = File::from(file);
         let metadata = file.metadata().map_err(failed)?;
         Ok((file, metadata))

@@ -4,15 +4,15 @@ use crate::files::limits::Deadline;
 use std::time::Duration;
 
 /// The time limit of the search: repetitive text has very many similar positions.
-const PATIENCE: Duration = Duration::from_secs(1);
+const TIME_LIMIT: Duration = Duration::from_secs(1);
 /// The number of lines that are searched: each line takes memory, however short it is.
 const MOST_LINES: usize = 500_000;
 /// The part of a line that is quoted, in bytes.
 const QUOTED: usize = 120;
 
-/// The number of the line with the byte at `place`, from 1.
-pub(super) fn line_at(text: &str, place: usize) -> usize {
-    text.bytes().take(place).filter(|byte| *byte == b'\n').count() + 1
+/// The number of the line with the byte at `position`, from 1.
+pub(super) fn line_at(text: &str, position: usize) -> usize {
+    text.bytes().take(position).filter(|byte| *byte == b'\n').count() + 1
 }
 
 /// Describes the nearest match of `wanted`, which `text` does not contain, and what to do.
@@ -24,7 +24,7 @@ pub(super) fn nearest(text: &str, wanted: &str) -> String {
     if wanted.is_empty() {
         return "it consists of white space only, which must match exactly".to_owned();
     }
-    let deadline = Deadline::after(PATIENCE);
+    let deadline = Deadline::after(TIME_LIMIT);
     let like_white = longest(&lines, wanted, same_but_white, &deadline);
     if let Some((line, _)) = like_white.filter(|(_, agree)| *agree == wanted.len()) {
         return format!(
@@ -57,13 +57,13 @@ pub(super) fn nearest(text: &str, wanted: &str) -> String {
 fn longest(
     lines: &[&str],
     wanted: &[&str],
-    same: fn(&str, &str, Place) -> bool,
+    same: fn(&str, &str, Position) -> bool,
     deadline: &Deadline,
 ) -> Option<(usize, usize)> {
     let agree = |start: usize| {
         let pairs = lines.iter().skip(start).zip(wanted).enumerate();
-        let place = |index| Place { first: index == 0, last: index + 1 == wanted.len() };
-        pairs.take_while(|(index, (line, wanted))| same(line, wanted, place(*index))).count()
+        let position = |index| Position { first: index == 0, last: index + 1 == wanted.len() };
+        pairs.take_while(|(index, (line, wanted))| same(line, wanted, position(*index))).count()
     };
     let mut best = None;
     for start in 0..lines.len() {
@@ -80,12 +80,12 @@ fn longest(
 
 /// Whether a line is the first or the last of the wanted lines.
 #[derive(Clone, Copy)]
-struct Place {
+struct Position {
     first: bool,
     last: bool,
 }
 
-impl Place {
+impl Position {
     fn fits(self, line: &str, wanted: &str) -> bool {
         match (self.first, self.last) {
             (true, true) => line.contains(wanted),
@@ -96,13 +96,13 @@ impl Place {
     }
 }
 
-fn same_but_white(line: &str, wanted: &str, place: Place) -> bool {
+fn same_but_white(line: &str, wanted: &str, position: Position) -> bool {
     let packed = |text: &str| text.split_whitespace().collect::<String>();
-    place.fits(&packed(line), &packed(wanted))
+    position.fits(&packed(line), &packed(wanted))
 }
 
-fn same_but_case(line: &str, wanted: &str, place: Place) -> bool {
-    place.fits(&line.to_lowercase(), &wanted.to_lowercase())
+fn same_but_case(line: &str, wanted: &str, position: Position) -> bool {
+    position.fits(&line.to_lowercase(), &wanted.to_lowercase())
 }
 
 fn quote(line: &str) -> String {

@@ -6,7 +6,7 @@ use crate::files::{
     folder::{Folder, kind},
     limits::{CHANGE_PATIENCE, Deadline},
     remove::all_of,
-    tree::{Place, Spot, Tree, names_folder},
+    tree::{Spot, Target, Tree, names_folder},
     write::Unfinished,
 };
 use crate::protocol::{Failure, FailureKind, MovePath, Moved, RemovePath, Removed};
@@ -50,7 +50,7 @@ pub(super) fn rename(tree: &Tree, request: &MovePath) -> Result<Moved, Failure> 
     }
     let target = to.path.clone();
     let gone = || fail::conflict(format!("{} is a folder", target.display()));
-    let to = to.into_place()?.ok_or_else(gone)?;
+    let to = to.into_target()?.ok_or_else(gone)?;
     let name = from.rest.first().map(AsRef::as_ref).unwrap_or_default();
     match give_name((&from.folder, name), &to, request.overwrite) {
         Err(error) if error.kind() == ErrorKind::CrossesDevices => across(&from, name, &to, request.overwrite)?,
@@ -61,7 +61,7 @@ pub(super) fn rename(tree: &Tree, request: &MovePath) -> Result<Moved, Failure> 
 }
 
 /// Renames an entry. Without `overwrite`, fails if the new name exists, even if it was created just now.
-fn give_name((folder, name): (&Folder, &OsStr), to: &Place, overwrite: bool) -> io::Result<()> {
+fn give_name((folder, name): (&Folder, &OsStr), to: &Target, overwrite: bool) -> io::Result<()> {
     let plainly = || Ok(renameat(folder, name, &to.folder, &to.name)?);
     if overwrite {
         return plainly();
@@ -74,7 +74,7 @@ fn give_name((folder, name): (&Folder, &OsStr), to: &Place, overwrite: bool) -> 
 }
 
 /// Moves to another file system: copies everything next to the new path, renames the copy, then removes the original.
-fn across(from: &Spot, name: &OsStr, to: &Place, overwrite: bool) -> Result<(), Failure> {
+fn across(from: &Spot, name: &OsStr, to: &Target, overwrite: bool) -> Result<(), Failure> {
     let failed = |error| fail::io("copy to another file system", &from.path, &error);
     let (_beside, folder) = Unfinished::folder(&to.folder)
         .map_err(|error| fail::io("create a folder in", to.path.parent().unwrap_or(&to.path), &error))?;

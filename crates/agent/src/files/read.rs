@@ -34,7 +34,7 @@ pub(super) fn read(tree: &Tree, request: &ReadFile) -> Result<FileContent, Failu
         return Err(fail::invalid("start_byte cannot be combined with start_line and end_line: omit either"));
     }
     let last = last.min(first.saturating_add(most_lines - 1));
-    let spot = tree.follow(&request.path, Access::Look)?;
+    let spot = tree.follow(&request.path, Access::Read)?;
     let (file, metadata) = spot.open()?;
     let path = spot.path;
     let failed = |error| fail::io("read", &path, &error);

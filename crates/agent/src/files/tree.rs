@@ -34,7 +34,7 @@ const WRITERS: usize = 32;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
     /// Read.
-    Look,
+    Read,
     /// Change.
     Change,
 }
@@ -187,13 +187,13 @@ impl Tree {
             Last::Keep => walk.end_above().map_err(failed)?,
         };
         match access {
-            Access::Look => spot.guard.check_look(spot.zone, &spot.path)?,
+            Access::Read => spot.guard.check_read(spot.zone, &spot.path)?,
             Access::Change => spot.guard.check_change(spot.zone, &spot.path)?,
         }
         let temporary = self.shared.reach.temporary.as_deref().and_then(|folder| fs::canonicalize(folder).ok());
         let in_reach = !self.confined()
             || [Some(&home), temporary.as_ref()].into_iter().flatten().any(|open| spot.path.starts_with(open))
-            || access == Access::Look && spot.zone == Zone::Output;
+            || access == Access::Read && spot.zone == Zone::Output;
         if !in_reach {
             let temporary = temporary.map(|folder| format!(", or in {}, which is $TMPDIR", folder.display()));
             return Err(FailureKind::Denied.because(format!(
@@ -233,7 +233,7 @@ impl Spot {
     }
 
     /// The parent folder, created if it is missing, and the name in it; `None` for the root.
-    pub(super) fn into_place(self) -> Result<Option<Place>, Failure> {
+    pub(super) fn into_target(self) -> Result<Option<Target>, Failure> {
         let Self { path, mut folder, mut zone, rest, guard } = self;
         let Some((name, above)) = rest.split_last() else { return Ok(None) };
         let depth = path.components().count() - rest.len();
@@ -245,13 +245,13 @@ impl Spot {
             guard.check_change(zone, &at)?;
             folder = next;
         }
-        Ok(Some(Place { name: name.clone(), path, folder }))
+        Ok(Some(Target { name: name.clone(), path, folder }))
     }
 }
 
 /// A name in an open folder.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Target {
     pub path: PathBuf,
     pub folder: Folder,
     pub name: OsString,
@@ -311,7 +311,7 @@ impl Walk {
     /// Goes to the entry with this name. Returns the target of a link to follow. `named` is the whole path, for
     /// messages.
     fn down(&mut self, name: OsString, follow: bool, named: &Path) -> io::Result<Option<PathBuf>> {
-        let refusal = self.guard.check_look(self.zone(), named);
+        let refusal = self.guard.check_read(self.zone(), named);
         match (refusal, self.step(name, follow)) {
             // The kernel's links lead to files that other processes have open.
             (Err(refusal), Ok(Some(_)) | Err(_)) => Err(io::Error::other(refusal)),

@@ -4,7 +4,7 @@ use crate::files::{
     fail,
     folder::{Folder, Id, kind, must_be_file},
     limits::MAX_BYTES,
-    tree::{Access, Place, Spot, Tree, names_folder},
+    tree::{Access, Spot, Target, Tree, names_folder},
 };
 use crate::protocol::{Encoding, Failure, FailureKind, WriteFile, Written};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -114,7 +114,7 @@ pub(super) fn replace(spot: Spot, content: &[u8], mode: Option<u32>) -> Result<b
     let path = spot.path.clone();
     let failed = |error| fail::io("write", &path, &error);
     let old = existing(&spot)?;
-    let Some(Place { folder, name, .. }) = spot.into_place()? else {
+    let Some(Target { folder, name, .. }) = spot.into_target()? else {
         return must_be_file(&path, FileType::Directory).map(|()| false);
     };
     let (unfinished, mut file) = Unfinished::file(&folder)

@@ -382,7 +382,7 @@ async fn process_output(
         () = agent.0.stop.cancelled() => running.record.read(request.offset, Duration::ZERO, None).await,
     };
     let matched = pattern.map(|pattern| running.record.matches(request.offset, &pattern));
-    Ok(Json(running.said(part, matched)))
+    Ok(Json(running.output_of(part, matched)))
 }
 
 async fn input(State(agent): State<Agent>, Path(id): Path<u32>, Asked(input): Asked<Input>) -> Answer<Process> {

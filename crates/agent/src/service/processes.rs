@@ -124,7 +124,7 @@ impl Running {
     }
 
     /// An answer with this part of the output.
-    pub(super) fn said(&self, part: Part, matched: Option<bool>) -> ProcessOutput {
+    pub(super) fn output_of(&self, part: Part, matched: Option<bool>) -> ProcessOutput {
         let condition = self.record.condition();
         let file = |path: &Path| path.to_string_lossy().into_owned();
         ProcessOutput {

@@ -14,7 +14,7 @@ use crate::{
     store::{Store, StoreError},
 };
 use portcullis_core::{PublicUrl, clock::Clock};
-use portcullis_outbound::{AnswerError, HttpClient, RequestError};
+use portcullis_outbound::{HttpClient, RequestError, ResponseError};
 use rand::CryptoRng;
 use std::{io, time::Duration};
 use tokio::{sync::mpsc, time::timeout};
@@ -78,7 +78,7 @@ pub enum RegistrationError {
     Refused(String),
     /// The response cannot be parsed.
     #[error(transparent)]
-    Answer(#[from] AnswerError),
+    Response(#[from] ResponseError),
 }
 
 /// The end of a sign-in.

@@ -159,7 +159,7 @@ impl Failure {
     pub(super) fn of(provider: &str, error: IssuerError) -> Self {
         let what = match error {
             IssuerError::Request(error) => return Self::of_sign_in(&SignInError::unanswered(provider, error)),
-            IssuerError::Answer(error) => return Self::of_sign_in(&SignInError::unusable(provider, error)),
+            IssuerError::Response(error) => return Self::of_sign_in(&SignInError::unusable(provider, error)),
             error @ IssuerError::Url(_) => return Self::Unexpected(chain(&error)),
             IssuerError::NotFound { status, .. } => format!(
                 "its issuerUrl has no /.well-known/openid-configuration ({status}); correct issuerUrl of this login in the McpEndpoint"

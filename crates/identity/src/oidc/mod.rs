@@ -32,7 +32,7 @@ use portcullis_oauth::{
     UserStatus,
     external_jwt::{Claims, LEEWAY, Token},
 };
-use portcullis_outbound::{Answer, HttpClient, issuer::IssuerClient};
+use portcullis_outbound::{HttpClient, HttpResponse, issuer::IssuerClient};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use url::{Url, form_urlencoded};
@@ -281,7 +281,7 @@ impl Oidc {
         &self,
         metadata: &Metadata,
         mut form: Vec<(&'static str, &str)>,
-    ) -> Result<Answer, SignInError> {
+    ) -> Result<HttpResponse, SignInError> {
         let mut request = self.client.post(&metadata.token_endpoint);
         if metadata.takes_basic() {
             // RFC 6749 §2.3.1: client id and secret are form-encoded first.
@@ -294,7 +294,7 @@ impl Oidc {
     }
 
     /// The error code of a token endpoint's response (RFC 6749 §5.2), and the error if the client itself is rejected.
-    fn token_error(&self, answer: &Answer) -> (&'static str, Option<SignInError>) {
+    fn token_error(&self, answer: &HttpResponse) -> (&'static str, Option<SignInError>) {
         let error = answer.object_of_any_status::<TokenError>().map(|error| error.error).unwrap_or_default();
         let known = TOKEN_ERRORS.into_iter().find(|known| *known == error).unwrap_or_default();
         let what = match known {

@@ -37,7 +37,7 @@ pub(super) struct StatusInputs<'a> {
     /// Why there is no volume.
     pub volume_failure: Option<&'a str>,
     /// The previous condition `Ready`.
-    pub said: Option<&'a Condition>,
+    pub previous: Option<&'a Condition>,
 }
 
 /// Why an object is not as planned.
@@ -253,7 +253,7 @@ fn not_pulled(seen: &StatusInputs<'_>, image: &str, reason: &str, message: &str)
     found(
         Phase::Failed,
         reason::IMAGE_PULL_FAILED,
-        pull::message(&begin, remedy, cause, seen.said, reason::IMAGE_PULL_FAILED),
+        pull::message(&begin, remedy, cause, seen.previous, reason::IMAGE_PULL_FAILED),
     )
 }
 

@@ -110,7 +110,7 @@ impl AppState {
         held: &mut Option<Arc<RequestPermits>>,
         answer: impl FnOnce(Request) -> A,
     ) -> Response {
-        let begun = tokio::time::Instant::now();
+        let started = tokio::time::Instant::now();
         // The verification of an invalid signature costs six times as much as the rest of a refusal.
         if let Err(problem) = self.limiters.check_address(known(from.address))
             && !self.authorization().remembers(request.headers(), self.clock.now())
@@ -124,7 +124,7 @@ impl AppState {
         if let Err(problem) = self.limiters.count_caller(&caller) {
             return self.refuse_caller(route, from, Some(caller), problem);
         }
-        let account = match self.limiters.identify(&mut permit, &caller, begun) {
+        let account = match self.limiters.identify(&mut permit, &caller, started) {
             Ok(account) => account,
             Err(problem) => return self.refuse_caller(route, from, Some(caller), problem),
         };

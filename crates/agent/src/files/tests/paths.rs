@@ -79,10 +79,10 @@ fn what_is_no_path_is_refused_by_name() {
         ("~/../x", FailureKind::Denied, out("~/../x")),
     ];
     for (path, kind, message) in rows {
-        assert_failed(&home, home.tree.follow(path, Access::Look), kind, &message);
+        assert_failed(&home, home.tree.follow(path, Access::Read), kind, &message);
     }
     let long = "x".repeat(300);
-    let failure = home.tree.follow(&long, Access::Look).unwrap_err();
+    let failure = home.tree.follow(&long, Access::Read).unwrap_err();
     assert_eq!(failure.kind, FailureKind::Invalid);
     assert!(failure.message.ends_with("the name is too long"), "{failure}");
 }
@@ -93,7 +93,7 @@ fn a_confined_tree_may_have_folders_to_look_at() {
     fs::create_dir(home.folder.path().join("output")).unwrap();
     let file = home.folder.path().join("output/1.stdout");
     let file = file.to_str().unwrap();
-    assert!(home.tree.follow(file, Access::Look).is_ok());
+    assert!(home.tree.follow(file, Access::Read).is_ok());
     assert_eq!(home.tree.follow(file, Access::Change).unwrap_err().kind, FailureKind::Denied);
     assert_eq!(home.tree.entry(file).unwrap_err().kind, FailureKind::Denied);
 }
@@ -112,7 +112,7 @@ fn a_confined_tree_has_its_folder_for_temporary_files() {
     rename(&tree, &moving(&path, "here", false)).unwrap();
     assert_eq!(home.content("here"), "x");
     for (path, kind) in [("/tmp/x", FailureKind::Denied), ("../home2", FailureKind::Denied)] {
-        let failure = tree.follow(path, Access::Look).unwrap_err();
+        let failure = tree.follow(path, Access::Read).unwrap_err();
         let said = format!("or in {}/tmp, which is $TMPDIR", root.display());
         assert!(failure.kind == kind && failure.message.ends_with(&said), "{failure}");
     }
@@ -127,7 +127,7 @@ fn without_a_home_nothing_is_found() {
     let home = Home::new();
     fs::remove_dir(home.at("")).unwrap();
     let message = "cannot find the home folder /home: there is no such file or folder";
-    assert_failed(&home, home.tree.follow("a", Access::Look), FailureKind::NotFound, message);
+    assert_failed(&home, home.tree.follow("a", Access::Read), FailureKind::NotFound, message);
 }
 
 /// A folder or link that exists before a path is resolved.

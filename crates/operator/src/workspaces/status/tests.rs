@@ -20,7 +20,7 @@ const NOTHING: StatusInputs<'_> = StatusInputs {
     claim: None,
     refusal: None,
     volume_failure: None,
-    said: None,
+    previous: None,
 };
 
 fn pod(status: &Value) -> DynamicObject {
@@ -325,9 +325,9 @@ fn stalled_and_reconciling_follow_the_phase() {
 #[test]
 fn retries_of_a_failing_pull_are_one_message() {
     let first = find(&StatusInputs { pod: Some(&waiting("ErrImagePull", "manifest unknown")), ..NOTHING });
-    let said = conditions(std::slice::from_ref(&first.ready), &[], None, Timestamp::UNIX_EPOCH);
+    let previous = conditions(std::slice::from_ref(&first.ready), &[], None, Timestamp::UNIX_EPOCH);
     let second = waiting("ImagePullBackOff", "Back-off pulling image \"debian:bokworm\"");
-    assert_eq!(find(&StatusInputs { pod: Some(&second), said: said.first(), ..NOTHING }), first);
+    assert_eq!(find(&StatusInputs { pod: Some(&second), previous: previous.first(), ..NOTHING }), first);
     assert_ne!(find(&StatusInputs { pod: Some(&second), ..NOTHING }), first);
 }
 
