@@ -1,7 +1,7 @@
 //! Tokens made by hand: any header, any claims, any signature.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use hmac::{Hmac, Mac as _};
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use p256::{
     ecdsa::{Signature, SigningKey, signature::Signer as _},
     pkcs8::{DecodePrivateKey as _, EncodePublicKey as _, LineEnding},

@@ -1,7 +1,7 @@
 //! The evidence of a sign-in, and its comparison with the present rules of the login.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use hmac::{Hmac, Mac as _};
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use portcullis_config::{KeyError, SigningKeys};
 use portcullis_core::{
     grant::{LoginEvidence, RevocationReason},

@@ -46,7 +46,7 @@ fn signer(alg: Algorithm, kid: &str) -> Signer {
             let text = include_str!("rsa-test-key.b64").replace('\n', "");
             let der = STANDARD.decode(text).unwrap();
             let key = RsaPrivateKey::from_pkcs1_der(&der).unwrap();
-            let jwk = json!({"kty": "RSA", "n": encoded(&key.n().to_bytes_be()), "e": encoded(&key.e().to_bytes_be())});
+            let jwk = json!({"kty": "RSA", "n": encoded(&key.n_bytes()), "e": encoded(&key.e_bytes())});
             (EncodingKey::from_rsa_der(&der), jwk)
         }
     };
