@@ -43,7 +43,7 @@ pub(super) fn welcome(outcome: &PlannedEndpoint, store: &Store) -> String {
         );
     }
     text.push_str(
-        "\nChanges to the manifests take effect immediately. Ctrl-C ends it; credentials and workspaces are kept.\n",
+        "\nEdits of the manifests are live. Ctrl-C ends it; credentials and workspaces are kept.\n",
     );
     text
 }

@@ -116,7 +116,7 @@ async fn head_and_get_answer_sensibly() {
     assert!(browser.text().await.unwrap().contains("Connect an agent"));
     let unknown = server.request(Method::GET, "/nowhere").header("accept", "text/html,*/*").send().await.unwrap();
     assert_eq!(unknown.status(), StatusCode::NOT_FOUND);
-    assert!(unknown.text().await.unwrap().contains("Page not found"));
+    assert!(unknown.text().await.unwrap().contains("There is no such page"));
     server.stop().await;
 }
 

@@ -12,7 +12,7 @@ use std::{
 /// Far beyond what any step takes; only a hang gets there.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// The end of what it says once it serves.
-pub const SERVED: &str = "Changes to the manifests take effect immediately.";
+pub const SERVED: &str = "Edits of the manifests are live.";
 
 /// A running `portcullis dev`.
 pub struct Dev {

@@ -82,7 +82,7 @@ impl ErrorPage {
 
     /// There is no such page.
     pub(crate) fn not_found() -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not_found", "Page not found", "There is no page at this address.")
+        Self::new(StatusCode::NOT_FOUND, "not_found", "There is no such page", "There is no page at this address.")
             .todo("Check the address. If an agent sent you, start again there.")
     }
 

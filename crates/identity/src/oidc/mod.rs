@@ -215,7 +215,7 @@ impl Oidc {
                 Err(error) if groups_needed => return Err(error),
                 // A missing display name does not fail the sign-in.
                 Err(error) => {
-                    tracing::warn!(provider = self.title, error = chain(&error), "userinfo could not be used")
+                    tracing::warn!(provider = self.title, error = chain(&error), "userinfo could not be used");
                 }
             }
         }
