@@ -11,7 +11,7 @@ FROM scratch AS agent
 ARG VERSION=dev
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="Portcullis workspace agent" \
-      org.opencontainers.image.description="What runs inside a workspace of Portcullis" \
+      org.opencontainers.image.description="The workspace agent of Portcullis" \
       org.opencontainers.image.source="https://github.com/portcullis-dev/portcullis" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="$VERSION" \

@@ -14,7 +14,7 @@ SCRIPTS := $(shell git ls-files .ci/run '*.sh')
 # Prints how long a command took.
 TIMED := bash tests/timed.sh
 
-.PHONY: test lint fmt clippy deny unused shellcheck language crds deploy image try bench static cluster-up cluster-down
+.PHONY: test lint fmt clippy deny unused shellcheck language crds deploy pictures image try bench static cluster-up cluster-down
 
 test: ## every test, on a real control plane where a test needs one
 	@bash tests/run.sh
@@ -57,6 +57,10 @@ crds: ## writes crds/, the chart's copy and docs/crds.md; a test fails where one
 
 deploy: ## writes deploy/ from the chart; a test fails where it is stale
 	@bash charts/render.sh deploy
+
+pictures: ## writes docs/pictures/, which README.md shows: screenshots of the pages, a recording of a terminal
+	cargo build --locked --bin portcullis
+	python3 -B docs/pictures/make.py $(or $(CARGO_TARGET_DIR),target)/debug/portcullis docs/pictures 127.0.0.1:8080
 
 image: BUILD_IMAGE = $(or $(shell command -v docker),podman) build --build-arg VERSION=$(VERSION) \
   --build-arg REVISION=$(shell git rev-parse HEAD)

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Runs all tests, and prints how long each step took. Usage: run.sh
-# The programs that ship take minutes to link, on one core. In CI, they are built while tests run that mostly wait.
+# Runs all tests in two lanes at a time, and prints how long each step took. Usage: run.sh
+# Most tests wait: for an API server, a kubelet, a browser. So one lane leaves a good part of two cores idle.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# These need a node, or the programs that ship.
-heavy=(agent chart front node)
+# These need a node, or the programs that ship. The last one is there so that both lanes take about the same time.
+node=(node front chart agent attacks)
+# These need an API server or a browser. They take longest, so they begin first.
 waiting=(cluster sign_in)
 light=()
 shopt -s nullglob
@@ -13,7 +14,7 @@ for test in tests/*.rs tests/*/main.rs; do
   name=${test#tests/}
   name=${name%.rs}
   name=${name%/main}
-  [[ " ${heavy[*]} ${waiting[*]} " == *" $name "* ]] || light+=("$name")
+  [[ " ${node[*]} ${waiting[*]} " == *" $name "* ]] || light+=("$name")
 done
 
 timed() { bash tests/timed.sh "$@"; }
@@ -23,18 +24,30 @@ run() { # step, test…
   timed "$step" cargo test --locked --package portcullis "${@/#/--test=}"
 }
 
+node_lane() {
+  # The programs that ship take minutes to link, on one core.
+  [ "${CI:-}" != true ] || timed "build of what ships" bash tests/node/static.sh || return
+  local failed=0
+  for name in "${node[@]}"; do run "$name" "$name" || failed=1; done
+  return "$failed"
+}
+
+other_lane() {
+  local failed=0
+  for name in "${waiting[@]}"; do run "$name" "$name" || failed=1; done
+  timed "unit tests" cargo test --locked --workspace --lib --bins || failed=1
+  run "tests of the program" "${light[@]}" || failed=1
+  return "$failed"
+}
+
 timed "build of the tests" cargo test --locked --workspace --no-run
-shipping=
-if [ "${CI:-}" = true ]; then
-  set -m # a process group of its own, which can be ended as a whole
-  nice -n 10 bash tests/timed.sh "build of what ships" bash tests/node/static.sh &
-  set +m
-  shipping=$!
-  trap 'kill -- "-$shipping" 2>/dev/null || true' EXIT
-fi
-run "tests with an API server and a browser" "${waiting[@]}"
-timed "unit tests" cargo test --locked --workspace --lib --bins
-run "tests of the program" "${light[@]}"
-[ -z "$shipping" ] || wait "$shipping"
+set -m # a process group of its own, which can be ended as a whole
+(set -o pipefail; node_lane 2>&1 | sed --unbuffered 's/^/node lane: /') &
+set +m
+lane=$!
+trap 'kill -- "-$lane" 2>/dev/null || true' EXIT
+failed=0
+other_lane || failed=1
+wait "$lane" || failed=1
 trap - EXIT
-run "tests with a node" "${heavy[@]}"
+exit "$failed"

@@ -19,14 +19,14 @@ use std::{
 #[derive(Args, Debug)]
 #[command(disable_help_flag = true)]
 pub struct AgentArgs {
-    /// What it is to do
+    /// The arguments of the workspace agent
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
     arguments: Vec<OsString>,
 }
 
 /// The program of the workspace agent could not be started.
 #[derive(Debug, thiserror::Error)]
-#[error("{program} cannot be run; it belongs in the folder of this program", program = program.display())]
+#[error("{program} cannot be run; install it in the folder of this program", program = program.display())]
 pub struct AgentCommandError {
     program: PathBuf,
     source: io::Error,

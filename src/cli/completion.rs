@@ -18,7 +18,7 @@ pub struct CompletionArgs {
 
 /// Standard output was closed, or is full.
 #[derive(Debug, thiserror::Error)]
-#[error("standard output could not be written to")]
+#[error("standard output cannot be written")]
 pub struct CompletionCommandError(#[from] io::Error);
 
 /// Runs the command for this command line.

@@ -20,8 +20,9 @@ use std::{
 
 /// Connect an MCP client on this computer to an endpoint.
 ///
-/// Adds the endpoint to the client's configuration file. Comments and everything else in the file stay as they are, and a
-/// copy of the former file is kept beside it. For claude-ai and chatgpt, which have no file, prints what to enter there.
+/// Adds the endpoint to the client's configuration file. Comments and everything else in the file are preserved, and a
+/// backup of the file is written beside it. For claude-ai and chatgpt, which have no file, prints the values to enter
+/// there.
 #[derive(Args, Debug)]
 pub struct ConnectArgs {
     /// The client
@@ -33,7 +34,7 @@ pub struct ConnectArgs {
     /// The name of the server in the client [default: from the host of URL]
     #[arg(long, value_name = "NAME")]
     name: Option<ServerName>,
-    /// The client id, for a client that was registered at the endpoint beforehand
+    /// The client id of a client that is registered at the endpoint
     #[arg(long, value_name = "ID", conflicts_with = "remove")]
     client_id: Option<String>,
     /// The configuration file [default: the user's own]
@@ -45,7 +46,7 @@ pub struct ConnectArgs {
     /// Remove the endpoint from the configuration
     #[arg(long)]
     remove: bool,
-    /// Show what would change, and change nothing
+    /// Show the changes without making them
     #[arg(long)]
     dry_run: bool,
 }
@@ -54,16 +55,16 @@ pub struct ConnectArgs {
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectCommandError {
     /// The home folder is unknown.
-    #[error("the home folder is unknown; set HOME, or name the client's configuration file with --file")]
+    #[error("the home folder is unknown; set HOME, or pass the client's configuration file with --file")]
     Home,
     /// The current folder is unknown.
-    #[error("the current folder cannot be determined; name the client's configuration file with --file")]
+    #[error("the current folder cannot be determined; pass the client's configuration file with --file")]
     CurrentFolder(#[source] io::Error),
     /// The client has no configuration for a project.
-    #[error("{0} has no configuration file for a project; leave out --project")]
+    #[error("{0} has no configuration file for a project; omit --project")]
     NoProject(&'static str),
     /// The options are for clients with a file.
-    #[error("{0} has no configuration file; leave out --file, --project, --remove and --dry-run")]
+    #[error("{0} has no configuration file; omit --file, --project, --remove and --dry-run")]
     NoFile(&'static str),
     /// The URL is missing.
     #[error("the endpoint is missing; add its URL, such as https://mcp.example.com/mcp")]
@@ -90,7 +91,7 @@ pub enum ConnectCommandError {
     #[error(transparent)]
     File(#[from] FileError),
     /// Standard output was closed, or is full.
-    #[error("standard output cannot be written to")]
+    #[error("standard output cannot be written")]
     Print(#[source] io::Error),
 }
 
@@ -149,7 +150,14 @@ fn edit(client: FileClient, args: ConnectArgs) -> Result<String, ConnectCommandE
 
 fn server(args: ConnectArgs) -> Result<Server, ConnectCommandError> {
     let url = args.url.ok_or(ConnectCommandError::UrlMissing)?;
-    Ok(Server { name: args.name.unwrap_or_else(|| ServerName::of(&url)), url, client_id: args.client_id })
+    let name = args.name.unwrap_or_else(|| ServerName::of(&url));
+    Ok(Server { name, url, client_id: args.client_id, program: program() })
+}
+
+/// The path of this program, so that a client finds it without the `PATH` of a shell.
+fn program() -> String {
+    let path = env::current_exe().ok().and_then(|path| path.into_os_string().into_string().ok());
+    path.unwrap_or_else(|| env!("CARGO_PKG_NAME").to_owned())
 }
 
 /// Writes the file, or shows the change.
@@ -167,7 +175,7 @@ fn write(
         return Ok(format!("Nothing was changed. Without --dry-run: {done}\n{diff}"));
     }
     let backup = file.replace(new, SystemClock.now())?;
-    let backup = backup.map_or_else(String::new, |backup| format!("\nThe former file is {}", backup.display()));
+    let backup = backup.map_or_else(String::new, |backup| format!("\nThe backup is {}", backup.display()));
     let next = if next.is_empty() { String::new() } else { format!("\n{next}") };
     Ok(format!("{done}: {shown}{backup}{next}\n"))
 }

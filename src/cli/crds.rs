@@ -24,10 +24,10 @@ pub struct CrdsArgs {
 #[derive(Debug, thiserror::Error)]
 pub enum CrdsCommandError {
     /// A definition could not be generated.
-    #[error("the CustomResourceDefinitions could not be made")]
+    #[error("the CustomResourceDefinitions could not be generated")]
     Definition(#[from] CrdError),
     /// The folder or a file in it could not be written.
-    #[error("{path} could not be written; name a folder that you may write to", path = path.display())]
+    #[error("{path} could not be written; choose a writable folder", path = path.display())]
     Output {
         /// The folder or file.
         path: PathBuf,
@@ -35,7 +35,7 @@ pub enum CrdsCommandError {
         source: io::Error,
     },
     /// Standard output is closed or full.
-    #[error("standard output could not be written to")]
+    #[error("standard output cannot be written")]
     Print(#[source] io::Error),
 }
 

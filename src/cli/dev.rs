@@ -18,29 +18,29 @@ Examples:
   portcullis dev --open --listen localhost:9000 k8s/  serve all manifests of a folder, and show the pages
   kustomize build . | portcullis dev -                serve what another program prints";
 
-/// Serve the same manifests on this machine, without a cluster.
+/// Serve the manifests on this machine, without a cluster.
 ///
-/// The manifests are watched: edits are live. Workspaces are folders and processes of this machine, so an agent can do
-/// what you can do. Credentials, keys and workspaces are kept in the state directory.
+/// Changes to the manifests take effect immediately. Workspaces are folders and processes of this machine, so an agent
+/// has all your permissions. Credentials, keys and workspaces are kept in the state directory.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct DevArgs {
     /// Manifests: files, folders, or - for standard input.
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// The address to serve at; port 0 takes any free one.
+    /// The address to listen on; port 0 selects any free port.
     #[arg(long, default_value = "127.0.0.1:8080", value_parser = address, value_name = "ADDRESS:PORT")]
     listen: SocketAddr,
-    /// Where credentials, keys and workspaces are kept.
+    /// The directory for credentials, keys and workspaces.
     #[arg(long, default_value = ".portcullis", value_name = "DIR")]
     state_dir: PathBuf,
-    /// Which McpEndpoint to serve, where the manifests have several.
+    /// The McpEndpoint to serve, if the manifests have several.
     #[arg(long, value_name = "NAME")]
     endpoint: Option<String>,
-    /// Allow --listen at an address that other machines reach, although there is no TLS.
+    /// Allow --listen on an address that other machines can reach, although there is no TLS.
     #[arg(long)]
     insecure_listen_beyond_loopback: bool,
-    /// Show the endpoint's pages in your browser once it serves.
+    /// Open the endpoint's pages in your browser as soon as it is ready.
     #[arg(long)]
     open: bool,
 }

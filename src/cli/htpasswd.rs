@@ -9,7 +9,7 @@ use std::io::{self, Write as _};
 /// The longest name of a Kubernetes object.
 const MAX_NAME: usize = 253;
 
-/// Make a user for a login with passwords (spec.login[].passwords)
+/// Create a user for a login with passwords (spec.login[].passwords)
 ///
 /// Prints USER and a bcrypt hash of the password as a line of an htpasswd file, or the Secret with that line. The password is
 /// read from the terminal, which does not show it, or from standard input; never from an argument, which other users of the
@@ -25,7 +25,7 @@ pub struct HtpasswdArgs {
     /// The user's name
     #[arg(value_parser = user_name)]
     user: String,
-    /// Print a Secret of this name instead of a line: the one in passwords.secretRef
+    /// Print a Secret with this name, that of passwords.secretRef, instead of a line
     #[arg(long, value_name = "NAME", value_parser = object_name, requires = "endpoint")]
     secret: Option<String>,
     /// The McpEndpoint that may read the Secret
@@ -34,7 +34,7 @@ pub struct HtpasswdArgs {
     /// The Secret's namespace
     #[arg(long, value_name = "NAME", value_parser = object_name, requires = "secret")]
     namespace: Option<String>,
-    /// The cost of the hash: each step doubles the time that one sign-in takes
+    /// The cost of the hash: each step doubles the time of a sign-in
     #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u32).range(4..=14))]
     cost: u32,
 }
@@ -49,7 +49,7 @@ pub enum HtpasswdCommandError {
     #[error("the password could not be hashed")]
     Hash(#[from] BcryptError),
     /// Standard output was closed, or is full.
-    #[error("standard output could not be written to")]
+    #[error("standard output cannot be written")]
     Print(#[from] io::Error),
 }
 

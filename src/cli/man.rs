@@ -23,7 +23,7 @@ pub struct ManArgs {
 #[derive(Debug, thiserror::Error)]
 pub enum ManCommandError {
     /// The folder or a file in it could not be written.
-    #[error("{path} could not be written; name a folder that you may write to", path = path.display())]
+    #[error("{path} could not be written; choose a writable folder", path = path.display())]
     Output {
         /// The folder.
         path: PathBuf,
@@ -31,7 +31,7 @@ pub enum ManCommandError {
         source: io::Error,
     },
     /// Standard output is closed or full.
-    #[error("standard output could not be written to")]
+    #[error("standard output cannot be written")]
     Print(#[source] io::Error),
 }
 

@@ -42,7 +42,7 @@ const LEAVE: Duration = Duration::from_secs(1);
 const EXAMPLES: &str = "\
 Examples:
   portcullis dev examples/quickstart.yaml             serve an endpoint on this machine, without a cluster
-  portcullis validate examples/                       check manifests before they are applied
+  portcullis validate k8s/                            check manifests before they are applied
   portcullis crds | kubectl apply --server-side -f -  install the custom resource definitions
   portcullis help dev                                 explain a command";
 #[cfg(not(feature = "dev"))]
@@ -59,10 +59,10 @@ struct Cli {
     command: Command,
 }
 
-/// Options of what runs in a cluster.
+/// Options of the commands that run in a cluster.
 #[derive(Args, Clone, Copy, Debug)]
 struct LogOptions {
-    /// How log lines look [default: text on a terminal, else json]
+    /// The format of log lines [default: text on a terminal, otherwise json]
     #[arg(long)]
     log_format: Option<LogFormat>,
 }

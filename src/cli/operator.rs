@@ -14,18 +14,18 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-/// Keep the objects of McpEndpoints, OAuthClients and Workspaces as they should be, and report in their status.
+/// Reconcile the objects of McpEndpoints, OAuthClients and Workspaces, and report their status.
 #[derive(Args, Clone, Debug)]
 pub struct OperatorArgs {
-    /// The image of the servers: normally the operator's own.
+    /// The image of the servers, normally the operator's own.
     #[arg(long, env = "PORTCULLIS_SERVER_IMAGE")]
     server_image: String,
-    /// The image that brings the agent into workspaces, for those that are started from now on: that of the servers if
-    /// omitted. The image portcullis-agent has nothing else, so nodes pull it fast.
+    /// The image with the workspace agent, for workspaces that start from now on [default: the image of the servers].
+    /// The image portcullis-agent contains only the agent, so nodes pull it faster.
     #[arg(long, env = "PORTCULLIS_AGENT_IMAGE", value_name = "IMAGE")]
     agent_image: Option<String>,
-    /// A Secret with registry credentials for these two images. The pods of servers and workspaces name it, so it must be
-    /// in each namespace with endpoints. Repeatable.
+    /// A Secret with registry credentials for these two images. The pods of servers and workspaces refer to it, so it
+    /// must exist in each namespace with endpoints. Repeatable.
     #[arg(
         long = "image-pull-secret",
         env = "PORTCULLIS_IMAGE_PULL_SECRETS",
@@ -34,8 +34,8 @@ pub struct OperatorArgs {
         value_name = "NAME"
     )]
     pull_secrets: Vec<String>,
-    /// A namespace whose resources are kept; all if omitted. Repeatable. The operator needs rights in these only, but for
-    /// reading IngressClasses.
+    /// A namespace whose resources are reconciled [default: all]. Repeatable. The operator needs permissions in these
+    /// only, except for reading IngressClasses.
     #[arg(
         long = "watch-namespace",
         env = "PORTCULLIS_WATCH_NAMESPACES",
@@ -43,28 +43,29 @@ pub struct OperatorArgs {
         value_name = "NAMESPACE"
     )]
     watch_namespaces: Vec<String>,
-    /// The namespace of the Lease by which replicas elect their leader.
+    /// The namespace of the Lease for leader election.
     #[arg(long, env = "POD_NAMESPACE", default_value = "portcullis-system")]
     namespace: String,
-    /// This replica's name in the Lease; a random one if omitted.
+    /// The name of this replica in the Lease [default: random].
     #[arg(long, env = "POD_NAME")]
     identity: Option<String>,
-    /// How many seconds a leader that died keeps the others waiting.
+    /// The duration of the Lease in seconds: how long the other replicas wait after a leader has failed.
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(3..=3600))]
     lease_seconds: u64,
-    /// Where /healthz, /readyz and /metrics are served.
+    /// The listen address of /healthz, /readyz and /metrics.
     #[arg(long, default_value = "0.0.0.0:8081")]
     listen: SocketAddr,
-    /// A network of the cluster that has public addresses, such as those of its nodes or pods: workspaces with `egress:
-    /// Internet` may not connect to it. Repeatable; private networks need not be named.
+    /// A network of the cluster with public addresses, such as those of its nodes or pods: workspaces with `egress:
+    /// Internet` cannot connect to it. Repeatable; private networks are always excluded.
     #[arg(long = "internal-cidr", env = "PORTCULLIS_INTERNAL_CIDRS", value_delimiter = ',', value_name = "CIDR")]
     internal_cidrs: Vec<IpNet>,
-    /// What endpoints may ask for of Ingresses and HTTPRoutes, as JSON: annotations, ingressClasses, hosts, sharedHosts, and
-    /// the same by namespace under namespaces. Omitted: harmless annotations, every class and host. See docs/exposure.md.
+    /// The Ingress and HTTPRoute settings that endpoints may use, as JSON: annotations, ingressClasses, hosts,
+    /// sharedHosts, and the same by namespace under namespaces [default: harmless annotations, every class and host].
+    /// See docs/exposure.md.
     #[arg(long, env = "PORTCULLIS_EXPOSURE", value_name = "JSON")]
     exposure: Option<ExposureRules>,
-    /// The labels of the operator's own pods: of other pods only those of --monitoring-from may connect to the private port
-    /// of servers. Repeatable.
+    /// A label of the operator's own pods. Only they, and the peers of --monitoring-from, may connect to the private
+    /// port of servers. Repeatable.
     #[arg(
         long = "pod-label",
         value_name = "NAME=VALUE",
@@ -73,7 +74,7 @@ pub struct OperatorArgs {
         default_value = "app.kubernetes.io/name=portcullis,app.kubernetes.io/component=operator"
     )]
     pod_labels: Vec<(String, String)>,
-    /// What collects metrics from servers, as a JSON list of peers of a NetworkPolicy.
+    /// Peers that collect metrics from servers, as a JSON list of NetworkPolicy peers.
     #[arg(long, env = "PORTCULLIS_MONITORING_FROM", value_name = "JSON")]
     monitoring_from: Option<Peers>,
     #[command(flatten)]
@@ -116,7 +117,7 @@ pub enum OperatorCommandError {
     #[error("the cluster's configuration cannot be used")]
     Client(#[source] kube::Error),
     /// The signal handlers could not be installed.
-    #[error("signals cannot be waited for")]
+    #[error("signals cannot be received")]
     Signal(#[source] io::Error),
     /// The operator ended with an error.
     #[error("the operator failed")]

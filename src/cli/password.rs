@@ -39,7 +39,7 @@ pub(super) fn read(user: &str) -> Result<String, PasswordError> {
         line(&mut stdin.lock())
     };
     let password = enter(format!("Password for {user}: "))?;
-    if enter("The same again: ".to_owned())? == password { Ok(password) } else { Err(PasswordError::Different) }
+    if enter("Repeat the password: ".to_owned())? == password { Ok(password) } else { Err(PasswordError::Different) }
 }
 
 /// The first line, without its end.

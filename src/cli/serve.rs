@@ -25,40 +25,40 @@ use std::{
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-/// Serve an endpoint from the files that the operator has mounted.
+/// Serve an endpoint from the files that the operator mounts.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The folder with config.json, clients.json and signing-keys.json; changes are picked up
+    /// The folder with config.json, clients.json and signing-keys.json; changes are loaded automatically
     #[arg(long, env = "PORTCULLIS_CONFIG_DIR", default_value = "/etc/portcullis")]
     config_dir: PathBuf,
-    /// Where clients connect
+    /// The listen address for clients
     #[arg(long, default_value_t = SocketAddr::from((Ipv4Addr::UNSPECIFIED, PUBLIC_PORT)))]
     listen: SocketAddr,
-    /// Where health, readiness, metrics and the loaded revision are served
+    /// The listen address for health, readiness, metrics and the loaded revision
     #[arg(long, default_value_t = SocketAddr::from((Ipv4Addr::UNSPECIFIED, PRIVATE_PORT)))]
     private_listen: SocketAddr,
-    /// Where grants and registrations are kept, and workspaces run
+    /// The store of grants and registrations, and the backend of workspaces
     #[arg(long, value_enum, default_value_t = StateBackend::Memory)]
     state: StateBackend,
-    /// The name of the McpEndpoint whose servers this is one of
+    /// The name of the server's McpEndpoint
     #[arg(long)]
     endpoint: Option<String>,
-    /// For how many seconds connections are still taken after SIGTERM, until every proxy has heard of it
+    /// How many seconds the server accepts connections after SIGTERM, until every proxy has noticed
     #[arg(long, value_name = "SECONDS", default_value_t = LAME_DUCK_SECONDS)]
     lame_duck: u64,
-    /// How much memory the process may use, in bytes; the operator passes on the limit of the container
+    /// The memory limit of the process in bytes; the operator passes the limit of the container
     #[arg(long, env = "PORTCULLIS_MEMORY_LIMIT", value_name = "BYTES", default_value_t = WITHOUT_LIMIT)]
     memory_limit: u64,
     #[command(flatten)]
     pub(super) logs: LogOptions,
 }
 
-/// Where grants and registrations are kept.
+/// The store of grants and registrations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum StateBackend {
-    /// In this process: they end with it, and other servers do not know of them; there are no workspaces
+    /// In the memory of this process: lost when it ends, and unknown to other servers; without workspaces
     Memory,
-    /// As OAuthGrants, OAuthClients and Workspaces of the namespace that this pod runs in
+    /// As OAuthGrants, OAuthClients and Workspaces in the namespace of this pod
     Kubernetes,
 }
 
@@ -66,7 +66,7 @@ enum StateBackend {
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// An address is in use, or is not an address of this machine.
-    #[error("cannot listen on {address}; give another with {option}")]
+    #[error("cannot listen on {address}; choose another with {option}")]
     Listen {
         /// The address.
         address: SocketAddr,

@@ -23,7 +23,7 @@ pub(super) async fn until_signal<F: Future>(
         done = &mut work => return Ok(Some(done)),
         () = next_signal() => {}
     }
-    tracing::info!("shutting down: requests in progress may finish; a second signal ends them");
+    tracing::info!("shutting down: requests in progress may complete; a second signal aborts them");
     stop.cancel();
     tokio::select! {
         done = work => Ok(Some(done)),

@@ -16,7 +16,7 @@ use std::{
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  portcullis validate examples/                        check every .yaml, .yml and .json file of a folder
+  portcullis validate k8s/                             check every .yaml, .yml and .json file of a folder
   kustomize build . | portcullis validate -            check what another program prints
   portcullis validate --json k8s/ | jq .problems       for programs")]
 pub struct ValidateArgs {
@@ -35,7 +35,7 @@ pub enum ValidateCommandError {
     #[error("standard input cannot be read")]
     Stdin(#[source] io::Error),
     /// Standard output was closed, or is full.
-    #[error("standard output could not be written to")]
+    #[error("standard output cannot be written")]
     Print(#[source] io::Error),
     /// The manifests have problems, which were printed.
     #[error("problems found: {0}; correct the manifests")]

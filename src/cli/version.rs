@@ -17,7 +17,7 @@ pub struct VersionArgs {
 
 /// Standard output was closed, or is full.
 #[derive(Debug, thiserror::Error)]
-#[error("standard output could not be written to")]
+#[error("standard output cannot be written")]
 pub struct VersionCommandError(#[from] io::Error);
 
 /// Runs the command.

@@ -2,8 +2,13 @@
 
 use super::{environment::PlannedEndpoint, snippets::snippets, store::Store, user};
 use kube::ResourceExt;
-use portcullis_api::{OAuthClient, preset::Preset};
-use portcullis_core::{Scope, client::Grant, scope};
+use portcullis_api::OAuthClient;
+use portcullis_core::{
+    Scope,
+    agents::{Agent, AgentServer},
+    client::Grant,
+    scope,
+};
 use portcullis_plan::{ClientPlan, CredentialChange, LoginProblem};
 use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path};
 
@@ -25,7 +30,7 @@ pub(super) fn welcome(outcome: &PlannedEndpoint, store: &Store) -> String {
     if outcome.is_open {
         let _ = write!(
             text,
-            "\nConnect an agent. It opens a browser, where you sign in and choose what it may do:\n\n{}",
+            "\nConnect an agent. It opens a browser, where you sign in and choose its permissions:\n\n{}",
             snippets(&outcome.endpoint.name_any(), &url)
         );
     }
@@ -38,7 +43,7 @@ pub(super) fn welcome(outcome: &PlannedEndpoint, store: &Store) -> String {
     let policy = &outcome.plan.config.client_policy;
     if outcome.plan.clients.is_empty() && policy.metadata_documents.is_none() && policy.dynamic_registration.is_none() {
         text.push_str(
-            "\nNo OAuthClient names this endpoint, and no client may register itself (spec.clients), so that no client can\n\
+            "\nNo OAuthClient refers to this endpoint, and no client may register itself (spec.clients), so no client can\n\
              obtain a token: add an OAuthClient to the manifests.\n",
         );
     }
@@ -95,9 +100,9 @@ fn introduction(outcome: &PlannedEndpoint, client: &OAuthClient, plan: &ClientPl
     let secret = plan.secret_name.as_deref();
     let folder = secret.map(|secret| store.secret_folder(secret)).unwrap_or_default();
     let _ = match secret {
-        None => writeln!(text, "  client id   {} (and no secret)", plan.client_id),
+        None => writeln!(text, "  client id   {} (without a secret)", plan.client_id),
         Some(secret) if client.spec.existing_secret.is_some() => {
-            writeln!(text, "  credentials its name, and what the Secret {secret:?} of the manifests holds")
+            writeln!(text, "  credentials its name, and the secret in the Secret {secret:?} of the manifests")
         }
         Some(_) => writeln!(text, "  credentials {}/{{client-id,client-secret,url,token-url}}", folder.display()),
     };
@@ -127,7 +132,7 @@ fn templates(outcome: &PlannedEndpoint) -> String {
     }
     let names: Vec<String> = outcome.templates.iter().map(ResourceExt::name_any).collect();
     format!(
-        "  templates   {}. Their parameters and environment count here; image, resources, volume, egress and lifetimes do not\n",
+        "  templates   {}. Their parameters and environment apply here; image, resources, volume, egress and lifetimes do not\n",
         names.join(", ")
     )
 }
@@ -138,7 +143,7 @@ fn ignored(outcome: &PlannedEndpoint) -> String {
         return String::new();
     }
     let fields: Vec<String> = outcome.ignored.iter().map(|field| format!("spec.{field}")).collect();
-    format!("  ignored     {}: for a cluster\n", fields.join(", "))
+    format!("  ignored     {}: only for a cluster\n", fields.join(", "))
 }
 
 /// How users can sign in.
@@ -150,7 +155,7 @@ fn people(outcome: &PlannedEndpoint, store: &Store) -> String {
         let password = fs::read_to_string(&file).unwrap_or_default();
         let _ = write!(
             text,
-            "\nThe manifest has no spec.login, so that you alone can sign in.\n\n  \
+            "\nThe manifest has no spec.login, so only you can sign in.\n\n  \
                user name   {}\n  \
                password    {}\n  \
                kept in     {}\n",
@@ -160,7 +165,7 @@ fn people(outcome: &PlannedEndpoint, store: &Store) -> String {
         );
     } else if !outcome.plan.config.login.is_empty() {
         let names: Vec<&str> = outcome.plan.config.login.iter().map(|login| login.name.as_str()).collect();
-        let _ = writeln!(text, "\nPeople sign in by {}.", names.join(", "));
+        let _ = writeln!(text, "\nUsers sign in by {}.", names.join(", "));
     }
     for problem in &outcome.plan.login_problems {
         let _ = writeln!(text, "  problem     {problem}");
@@ -169,7 +174,7 @@ fn people(outcome: &PlannedEndpoint, store: &Store) -> String {
         let endpoint = outcome.endpoint.name_any();
         let _ = writeln!(
             text,
-            "  remedy      portcullis htpasswd USER --secret {secret} --endpoint {endpoint} > users.yaml, and name users.yaml too"
+            "  remedy      portcullis htpasswd USER --secret {secret} --endpoint {endpoint} > users.yaml, and pass users.yaml too"
         );
     }
     text
@@ -192,15 +197,16 @@ fn for_a_person(outcome: &PlannedEndpoint, client: &OAuthClient, plan: &ClientPl
     let what = if plan.secret_name.is_some() { "the client id and the secret above" } else { "the client id above" };
     let _ = writeln!(
         text,
-        "\n  Give the agent {url} and {what}. It opens a browser, where you sign in and choose what it may do."
+        "\n  Give the agent {url} and {what}. It opens a browser, where you sign in and choose its permissions."
     );
-    if client.spec.preset == Preset::ClaudeCode {
-        let _ = write!(
-            text,
-            "\n  Add it to Claude Code, then connect with /mcp there:\n\n\
-             claude mcp add --transport http --client-id {} {name} {url}\n",
-            plan.client_id
-        );
+    let server = AgentServer { name: &name, url: &url, client_id: Some(&plan.client_id) };
+    if let Some(agent) = Agent::ALL.into_iter().find(|agent| agent.preset() == Some(client.spec.preset)) {
+        let (title, file, sign_in) = (agent.title(), agent.file(), agent.sign_in(&name));
+        let _ = match (agent.command(server), agent.snippet(server)) {
+            (Some(command), _) => write!(text, "\n  Add it to {title}:\n\n{command}\n\n  {sign_in}\n"),
+            (None, Some(entry)) => write!(text, "\n  Add it to {title}, in {file}:\n\n{entry}\n\n  {sign_in}\n"),
+            (None, None) => Ok(()),
+        };
     }
     text
 }

@@ -22,6 +22,6 @@ pub(super) fn show(url: &str) {
             .is_ok()
     };
     if !OPENERS.iter().any(opens) {
-        super::say(&format!("there is no {} here: open {url} yourself\n", OPENERS.join(" or ")));
+        super::say(&format!("there is no {} on this machine: open {url} yourself\n", OPENERS.join(" or ")));
     }
 }

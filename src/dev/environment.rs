@@ -23,10 +23,10 @@ pub enum DevEnvironmentError {
     #[error(transparent)]
     Manifests(#[from] ManifestErrors),
     /// The manifests have no endpoint.
-    #[error("the manifests have no McpEndpoint; add one, such as the one in examples/quickstart.yaml")]
+    #[error("the manifests have no McpEndpoint; add one, such as that of examples/quickstart.yaml")]
     NoEndpoint,
     /// The manifests have several endpoints, and `--endpoint` is missing.
-    #[error("the manifests have several McpEndpoints: {}; pick one with --endpoint", .0.join(", "))]
+    #[error("the manifests have several McpEndpoints: {}; select one with --endpoint", .0.join(", "))]
     SeveralEndpoints(Vec<String>),
     /// The manifests have no endpoint with the given name.
     #[error("there is no McpEndpoint {name:?} in the manifests; they have {}", .known.join(", "))]
@@ -43,7 +43,7 @@ pub enum DevEnvironmentError {
     #[error("the endpoint could not be planned")]
     Plan(#[from] PlanError),
     /// A planned object does not match its kind.
-    #[error("a planned object could not be read back")]
+    #[error("a planned object could not be parsed")]
     Object(#[from] ParseDynamicObjectError),
     /// The state directory cannot be used.
     #[error(transparent)]
@@ -270,7 +270,7 @@ mod tests {
             (&two, Some("b"), Ok("dev")),
             (&twins, Some("test/a"), Ok("test")),
             (&[], None, Err("the manifests have no McpEndpoint; add one")),
-            (&two, None, Err("several McpEndpoints: a, b; pick one with --endpoint")),
+            (&two, None, Err("several McpEndpoints: a, b; select one with --endpoint")),
             (&twins, Some("a"), Err("there is no McpEndpoint \"a\" in the manifests; they have dev/a, test/a")),
             (&two, Some("c"), Err("there is no McpEndpoint \"c\" in the manifests; they have a, b")),
         ] {

@@ -22,7 +22,7 @@ use guard::Guard;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
 use manifests::Manifests;
-use portcullis_core::{clock::Clock, report::chain};
+use portcullis_core::{clock::Clock, endpoint_paths::has_console, report::chain};
 use portcullis_oauth::workload::NoCluster;
 use portcullis_outbound::{Outbound, OutboundError};
 use portcullis_reflector::Health;
@@ -79,11 +79,11 @@ pub struct Options {
 pub enum DevError {
     /// The address is not a loopback address: tokens would be sent over the network in plain text.
     #[error(
-        "{0} can be reached from other machines, and there is no TLS here: anyone on the network can steal tokens and run commands as you; listen at 127.0.0.1, or add --insecure-listen-beyond-loopback if only you can reach it, as in a container"
+        "{0} can be reached from other machines, and there is no TLS here: anyone on the network can steal tokens and run commands as you; listen on 127.0.0.1, or add --insecure-listen-beyond-loopback if only you can reach it, as in a container"
     )]
     BeyondLoopback(SocketAddr),
     /// The address is in use, or is not an address of this machine.
-    #[error("cannot listen at {address}; name another with --listen, or port 0 for any free one")]
+    #[error("cannot listen on {address}; choose another with --listen, or port 0 for any free port")]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -101,11 +101,11 @@ pub enum DevError {
     Watch(#[from] WatchError),
     /// The state directory was moved or deleted.
     #[error(
-        "the state directory {} was moved or deleted, so nothing can be kept any more; move it back, or start again with --state-dir", .0.display()
+        "the state directory {} was moved or deleted, so nothing can be saved; move it back, or start again with --state-dir", .0.display()
     )]
     Moved(PathBuf),
     /// The process could not become a child subreaper.
-    #[error("the processes of agents cannot be watched")]
+    #[error("the processes of agents cannot be supervised")]
     Adopting(#[source] io::Error),
     /// The workspaces cannot be read.
     #[error("the workspaces in the state directory cannot be used")]
@@ -141,7 +141,7 @@ pub async fn run(
     if options.alone {
         let ended = workspaces.take_charge().await.map_err(DevError::Adopting)?;
         if !ended.is_empty() {
-            say(&format!("ended what an earlier run had left: {}\n", ended.join(", ")));
+            say(&format!("ended processes of an earlier run: {}\n", ended.join(", ")));
         }
     }
 
@@ -178,7 +178,9 @@ pub async fn run(
         memory_limit: MEMORY,
     };
     if options.open {
-        browser::show(&dev_state.outcome.plan.config.url.issuer_url("/agents"));
+        let config = &dev_state.outcome.plan.config;
+        let page = if has_console(&config.url, &config.path_aliases) { "/console/" } else { "/agents" };
+        browser::show(&config.url.issuer_url(page));
     }
     let serve = async {
         let ended = portcullis_server::run(server, Listeners { public: listener, private: None }, stop.clone()).await;
@@ -200,7 +202,7 @@ pub async fn run(
         stop.cancelled().await;
         let programs = workspaces.programs().await;
         if !programs.is_empty() {
-            say(&format!("ending what agents have running: {}\n", programs.join(", ")));
+            say(&format!("ending processes of agents: {}\n", programs.join(", ")));
         }
         workspaces.shutdown().await;
     };
@@ -332,7 +334,7 @@ impl DevState {
             Err(error) => {
                 let complaint = chain(&error);
                 if complaint != self.complaint {
-                    say(&format!("{complaint}\nThe last good manifests stay in force.\n"));
+                    say(&format!("{complaint}\nThe last valid manifests remain in force.\n"));
                     self.complaint = complaint;
                 }
                 // Rotate and repair the secrets of the last valid manifests.
@@ -354,7 +356,7 @@ impl DevState {
         let changed =
             outcome.changed || outcome.templates != self.outcome.templates || outcome.users != self.outcome.users;
         if edited && changed && messages.is_empty() {
-            say("the manifests changed; what they say is in force\n");
+            say("the manifests changed and are in effect\n");
         }
         say(&messages);
         self.due = outcome.plan.next_change;

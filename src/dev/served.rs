@@ -3,12 +3,13 @@
 
 use portcullis_api::{
     McpEndpoint, McpEndpointSpec,
-    endpoint::{CorsEnforcement, Limits, Network, ServerDeployment},
+    endpoint::{CorsEnforcement, Network, ServerDeployment},
     exposure::{Exposure, NoExposure},
 };
 use portcullis_core::{
     PublicUrl,
     authorization::{ClientPolicy, DynamicRegistration, MetadataDocuments},
+    limits::Limits,
     public_url::PublicUrlError,
     workspace::AuthorizationMode,
 };

@@ -1,24 +1,30 @@
-//! How well-known clients connect to an endpoint that they register at: a line each, to paste. Sources:
-//! `docs/clients.md`.
+//! How well-known agents connect to an endpoint that they register at: a line each, to paste.
 
+use portcullis_core::agents::{Agent, AgentServer};
 use std::fmt::Write as _;
+
+const AGENTS: [Agent; 5] = [Agent::ClaudeCode, Agent::Codex, Agent::GeminiCli, Agent::Vscode, Agent::Cursor];
 
 /// The lines for the endpoint `name` at `url`.
 pub(super) fn snippets(name: &str, url: &str) -> String {
-    let lines = [
-        ("Claude Code", format!("claude mcp add --transport http {name} {url}   # then /mcp")),
-        ("Codex", format!("codex mcp add {name} --url {url}   # then codex mcp login {name}")),
-        ("Gemini CLI", format!("gemini mcp add --transport http {name} {url}   # then /mcp auth {name}")),
-        ("VS Code", format!(r#"code --add-mcp '{{"name":"{name}","type":"http","url":"{url}"}}'"#)),
-        ("Cursor", format!(r#"in .cursor/mcp.json: {{"mcpServers": {{"{name}": {{"url": "{url}"}}}}}}"#)),
-        ("others", format!("npx mcp-remote {url}   # for agents that start a program")),
-    ];
+    let server = AgentServer { name, url, client_id: None };
+    let others = ("others", format!("portcullis stdio {url}   # for agents that start a program"));
+    let lines = AGENTS.map(|agent| (agent.title(), line(agent, server))).into_iter().chain([others]);
     let mut text = String::new();
     for (client, line) in lines {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "  {client:<13}{line}");
     }
     text
+}
+
+/// The command and what follows it, or the text for the configuration file.
+fn line(agent: Agent, server: AgentServer<'_>) -> String {
+    match (agent.command(server), agent.sign_in_command(server.name)) {
+        (Some(command), Some(sign_in)) => format!("{command}   # then {sign_in}"),
+        (Some(command), None) => command,
+        (None, _) => format!("in {}: {}", agent.file(), agent.document(server).unwrap_or_default()),
+    }
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ const METADATA_FILE: &str = ".metadata.json";
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// A second `portcullis dev` would overwrite the first one's files.
-    #[error("{path} is in use by another portcullis dev; stop it, or give this one its own --state-dir", path = .0.display())]
+    #[error("{path} is in use by another portcullis dev; stop it, or use another --state-dir", path = .0.display())]
     InUse(PathBuf),
     /// An operation of the file system failed.
     #[error("{path} could not be {action}", path = .path.display())]
@@ -39,7 +39,7 @@ pub enum StoreError {
         source: io::Error,
     },
     /// A Secret's metadata file is damaged.
-    #[error("{path} is damaged; delete the folder it is in, and new credentials are made", path = .path.display())]
+    #[error("{path} is damaged; delete its folder to generate new credentials", path = .path.display())]
     Metadata {
         /// The file.
         path: PathBuf,

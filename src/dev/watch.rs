@@ -13,7 +13,7 @@ const QUIET: Duration = Duration::from_millis(150);
 
 /// Why files cannot be watched.
 #[derive(Debug, thiserror::Error)]
-#[error("{path} cannot be watched for changes; name fewer or smaller folders", path = .path.display())]
+#[error("{path} cannot be watched for changes; pass fewer or smaller folders", path = .path.display())]
 pub struct WatchError {
     path: PathBuf,
     source: notify::Error,

@@ -7,7 +7,7 @@ use nix::{
 };
 use portcullis_agent::{
     AgentError,
-    protocol::{Failure, FailureKind},
+    protocol::{Failure, FailureKind, JournalRequest},
 };
 use std::{
     fs,
@@ -66,6 +66,28 @@ async fn the_environment_is_handed_to_each_service_and_is_in_none_of_them() {
         signal(service, Signal::SIGKILL);
         until("another service", || children_of(stage.init_id()).into_iter().any(|id| id != service && runs(id))).await;
     }
+}
+
+#[tokio::test]
+async fn the_journal_survives_the_service_and_the_container() {
+    let mut stage = Stage::new();
+    let commands = async |stage: &Stage| -> Vec<String> {
+        let page = stage.client.journal(&JournalRequest::default()).await.unwrap();
+        page.entries.into_iter().filter_map(|entry| entry.operation.command).collect()
+    };
+    stage.run("echo first").await;
+    until("the file", || fs::metadata(stage.path("run/journal.jsonl")).is_ok_and(|file| file.len() > 0)).await;
+    let service = stage.service_id();
+    signal(service, Signal::SIGKILL);
+    until("another service", || children_of(stage.init_id()).into_iter().any(|id| id != service && runs(id))).await;
+    stage.run("echo second").await;
+    assert_eq!(commands(&stage).await, ["echo second", "echo first"]);
+    // What ends with the service is saved too.
+    stage.client.run("b", &background("sleep 1000"), None).await.unwrap();
+    signal(stage.init_id(), Signal::SIGTERM);
+    timeout(LONG, stage.init.wait()).await.unwrap().unwrap();
+    let again = stage.again(&Setup::default());
+    assert_eq!(commands(&again).await, ["sleep 1000", "sleep 1000", "echo second", "echo first"]);
 }
 
 #[tokio::test]

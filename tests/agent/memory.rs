@@ -11,18 +11,16 @@ use portcullis_agent::protocol::{Encoding, ReadFile, WriteFile};
 use std::{env, fs, path::Path, process::Command, time::Duration};
 use tokio::time::{Instant, sleep};
 
-/// 8 MB in KiB: the goal for both processes together, at rest; and for their own memory alone, also after work. Pages of
-/// the program count at rest, although the system takes them away where memory is short.
+/// 8 MB in KiB: the goal for both processes together, at rest and right after work. Measured: 4.0 and 7.1 MB. Answers to
+/// commands are remembered for two minutes, up to 2 MiB. Pages of the program count, although the system takes them away
+/// where memory is short.
 const GOAL: u64 = 8_000_000 / 1024;
-/// 12 MB in KiB: the limit right after work. Measured: 9.4 MB. Answers to commands are remembered for two minutes, up to
-/// 2 MiB.
-const AFTER_WORK: u64 = 12_000_000 / 1024;
-/// 8.5 MB in KiB: the limit once the answers are forgotten. Measured: 7.97 MB, which is the goal without a margin.
-const SETTLED: u64 = 8_500_000 / 1024;
+/// 6 MB in KiB: the limit once the answers are forgotten. Measured: 5.3 MB.
+const SETTLED: u64 = 6_000_000 / 1024;
 /// Longer than answers are remembered.
 const FORGOTTEN: Duration = Duration::from_mins(3);
-/// How much more than at rest there may be after work: what the service's threads keep for the next, which is 5 MiB,
-/// or 7 without optimisation. Where nothing is given back, the files alone leave 95.
+/// How much more than at rest there may be after work, whatever the profile: the remembered answers, and free memory between
+/// blocks in use. It is 3 MiB in the program that ships. The bound finds a service that keeps the content of files.
 const GIVEN_BACK: u64 = 16 * 1024;
 /// The goal for what every node pulls: both programs, in bytes.
 const IMAGE: u64 = 25_000_000;
@@ -73,7 +71,7 @@ async fn worked(program: &Path) -> (Stage, Used, Used) {
     until("the memory's return", || Used::of(&stage).own <= rest.own + GIVEN_BACK).await;
     let after = Used::of(&stage);
     eprintln!("in KiB: {rest:?} at rest, {at_the_end:?} at the end of work, {after:?} after it");
-    assert_eq!(stage.run("env | grep -c -E 'MIMALLOC|MALLOC_'; true").await.stdout, "0\n", "that is the service's own");
+    assert_eq!(stage.run("env | grep -c -E 'MALLOC|TUNABLES'; true").await.stdout, "0\n", "that is the service's own");
     (stage, rest, after)
 }
 
@@ -104,8 +102,7 @@ async fn what_ships_is_small() {
     let copy = folder.path().join("portcullis");
     fs::copy(agent, &copy).unwrap();
     let (stage, rest, after) = worked(&copy).await;
-    assert!(rest.own <= GOAL && after.own <= GOAL, "in KiB: {rest:?} at rest, {after:?} after work");
-    assert!(rest.all <= GOAL && after.all <= AFTER_WORK, "in KiB: {rest:?} at rest, {after:?} after work");
+    assert!(rest.all <= GOAL && after.all <= GOAL, "in KiB: {rest:?} at rest, {after:?} after work");
     let started = Instant::now();
     let mut forgotten = after;
     while forgotten.all > SETTLED {

@@ -74,7 +74,7 @@ async fn a_page_that_was_answered() {
 
     let page = browser.submit("/consent", &form.0).await;
     assert_eq!(page.status, 409);
-    assert!(!page.headers.contains_key("location") && page.text().contains("answered already"), "{}", page.text());
+    assert!(!page.headers.contains_key("location") && page.text().contains("already been answered"), "{}", page.text());
     assert_eq!(stage.status(&tokens.access).await, 200);
     stage.state.revoke(&tokens.grant, RevocationReason::ByUser, stage.clock.now()).await.unwrap();
     assert_eq!(browser.submit("/consent", &form.0).await.status, 409, "it does not bring a revoked grant back");

@@ -1,7 +1,7 @@
 //! Tokens made by hand: any header, any claims, any signature.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use hmac::{Hmac, Mac as _};
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use p256::{
     ecdsa::{Signature, SigningKey, signature::Signer as _},
     pkcs8::{DecodePrivateKey as _, EncodePublicKey as _, LineEnding},
@@ -80,7 +80,7 @@ pub fn other_key() -> SigningKey {
 
 /// The public key of one, as JWK with this id.
 pub fn jwk(key: &SigningKey, kid: &Value) -> Value {
-    let point = key.verifying_key().to_encoded_point(false);
+    let point = key.verifying_key().to_sec1_point(false);
     json!({"kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": kid,
         "x": encode(point.x().unwrap()), "y": encode(point.y().unwrap())})
 }
@@ -91,8 +91,8 @@ pub fn public_texts(key: &SigningKey) -> Vec<Vec<u8>> {
     vec![
         public.to_public_key_pem(LineEnding::LF).unwrap().into_bytes(),
         public.to_public_key_der().unwrap().into_vec(),
-        public.to_encoded_point(false).as_bytes().to_vec(),
-        public.to_encoded_point(true).as_bytes().to_vec(),
+        public.to_sec1_point(false).as_bytes().to_vec(),
+        public.to_sec1_point(true).as_bytes().to_vec(),
         Vec::new(),
     ]
 }

@@ -186,7 +186,7 @@ async fn an_answer_without_end() {
         timeout(PATIENCE, async { tokio::join!(answers, others_are_served(&stage, &other)) }).await.unwrap();
     for answer in answers {
         let text = answer["content"][0]["text"].as_str().unwrap();
-        assert!(text.contains("answered with more than the") && text.contains("was replaced"), "{text}");
+        assert!(text.contains("sent more than the") && text.contains("was replaced"), "{text}");
     }
     stage.stop().await;
 }
@@ -203,7 +203,7 @@ async fn a_line_without_end() {
         timeout(PATIENCE, async { tokio::join!(answers, others_are_served(&stage, &other)) }).await.unwrap();
     for answer in answers {
         let text = answer["content"][0]["text"].as_str().unwrap();
-        assert!(text.contains("answered with more than the"), "{text}");
+        assert!(text.contains("sent more than the"), "{text}");
     }
     stage.stop().await;
 }

@@ -37,6 +37,7 @@ mod browser;
 mod client;
 mod code;
 mod consent;
+mod console;
 mod ended;
 mod files;
 mod flood;

@@ -238,7 +238,10 @@ pub fn logins() -> LoginSecrets {
     let users = ["ada", "bob"].map(|name| (name.to_owned(), bcrypt::hash(PASSWORD, 4).unwrap()));
     let passwords = LoginSecret::Passwords(users.into_iter().collect());
     let client = LoginSecret::Client { client_id: "portcullis".to_owned(), client_secret: HUB_SECRET.to_owned() };
-    LoginSecrets { logins: [("local".to_owned(), passwords), ("hub".to_owned(), client)].into() }
+    LoginSecrets {
+        logins: [("local".to_owned(), passwords), ("hub".to_owned(), client)].into(),
+        ..LoginSecrets::default()
+    }
 }
 
 /// A public client with one callback, for people.

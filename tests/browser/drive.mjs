@@ -3,6 +3,7 @@
 // looked for on a page being what people and screen readers find: labels, and the names of buttons and links. The way of
 // talking: conversation.mjs.
 import { chromium } from 'playwright-core';
+import { audit } from './audit.mjs';
 import { converse } from './conversation.mjs';
 
 const browser = await chromium.launch({
@@ -16,10 +17,12 @@ let last; // the last answer to a navigation
 let requested; // the URLs of navigation requests since the page was opened
 let redirects;
 let complaints;
+let visitors; // the visitor's options
 
 /** Somebody else, without cookies. `options` are those of Playwright's contexts: viewport, colorScheme, … */
 async function visitor(options) {
   await context?.close();
+  visitors = options ?? {};
   context = await browser.newContext({ javaScriptEnabled: true, ignoreHTTPSErrors: true, ...options });
   context.setDefaultTimeout(20_000);
   page = await context.newPage();
@@ -96,5 +99,7 @@ await converse({
   // What a screen reader would say, as an outline.
   outline: () => page.locator('body').ariaSnapshot(),
   evaluate: (script) => page.evaluate(script),
+  resize: (size) => page.setViewportSize(size),
+  audit: (pictures) => audit(page, pictures, visitors),
   screenshot: (path) => page.screenshot({ path, fullPage: true }).then(() => path),
 });

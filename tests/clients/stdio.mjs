@@ -28,7 +28,7 @@ if (CLIENT_SECRET) {
   args.push('--client-secret-file', file);
 }
 // `true` is the browser that it opens: the test opens another one.
-const env = { PATH: process.env.PATH, HOME: state, XDG_STATE_HOME: state, BROWSER: 'true' };
+const env = { PATH: process.env.PATH, HOME: state, XDG_STATE_HOME: state, PORTCULLIS_STORE: 'file', BROWSER: 'true' };
 const mode = revision === '2026-07-28' ? { pin: revision } : 'legacy';
 let client;
 let shown;

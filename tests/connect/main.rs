@@ -125,6 +125,22 @@ fn every_client_has_its_file() {
 }
 
 #[test]
+fn claude_desktop_starts_this_program() {
+    let home = Home::new();
+    let config = home.path("claude.json");
+    let printed = home.done(&["claude-desktop", URL, "--client-id", "team", "--file", config.to_str().unwrap()]);
+    assert!(printed.contains("Quit Claude Desktop"), "{printed}");
+    let entry: serde_json::Value = serde_json::from_str(&home.read("claude.json")).unwrap();
+    let entry = &entry["mcpServers"]["agents-example-com"];
+    let arguments: Vec<&str> = entry["args"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
+    assert_eq!(arguments, ["stdio", URL, "--client-id", "team"]);
+    // The program knows these arguments.
+    let help = Command::new(entry["command"].as_str().unwrap()).args(&arguments).arg("--help").output().unwrap();
+    assert!(help.status.success(), "{}", String::from_utf8_lossy(&help.stderr));
+    assert!(String::from_utf8(help.stdout).unwrap().contains("between standard input and output"));
+}
+
+#[test]
 fn a_project_has_a_configuration_of_its_own() {
     let home = Home::new();
     home.done(&["claude-code", URL, "--project", "--name", "team"]);
@@ -137,7 +153,7 @@ fn a_project_has_a_configuration_of_its_own() {
     // A path relative to the current folder.
     home.done(&["vscode", URL, "--file", "mcp.json"]);
     assert!(home.read("project/mcp.json").contains(URL));
-    assert!(home.refused(&["windsurf", URL, "--project"]).contains("leave out --project"));
+    assert!(home.refused(&["windsurf", URL, "--project"]).contains("omit --project"));
 }
 
 #[test]
@@ -173,10 +189,10 @@ fn wrong_arguments_are_explained() {
         (vec!["emacs", URL], "[possible values: claude-ai, chatgpt, claude-desktop"),
         (vec!["cursor"], "<URL>"),
         (vec!["cursor", "--remove"], "<URL>"),
-        (vec!["cursor", "mcp.example.com"], "write one such as https://mcp.example.com/mcp"),
+        (vec!["cursor", "mcp.example.com"], "for example https://mcp.example.com/mcp"),
         (vec!["cursor", URL, "--name", "a b"], "cannot be the name of a server"),
-        (vec!["windsurf", URL, "--client-id", "c"], "leave out --client-id"),
-        (vec!["cursor", URL, "--file", "/dev/null"], "name the client's configuration file with --file"),
+        (vec!["windsurf", URL, "--client-id", "c"], "omit --client-id"),
+        (vec!["cursor", URL, "--file", "/dev/null"], "pass the client's configuration file with --file"),
     ] {
         let error = home.refused(&arguments);
         assert!(error.contains(expected), "{arguments:?}: {error}");

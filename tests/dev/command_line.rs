@@ -20,7 +20,7 @@ fn help_teaches() {
         assert!(help.lines().any(|line| line.trim_start().starts_with(&format!("{command} "))), "{command}: {help}");
     }
     assert!(help.contains("Examples:\n  portcullis dev examples/quickstart.yaml "), "{help}");
-    for command in ["dev", "validate", "htpasswd", "crds", "completion", "man"] {
+    for command in ["dev", "doctor", "validate", "htpasswd", "crds", "completion", "man"] {
         let help = run(&[command, "--help"]);
         let examples = help.split("Examples:\n").nth(1).unwrap_or_else(|| panic!("{command} has no examples: {help}"));
         assert!(examples.contains(&format!("portcullis {command}")), "{help}");

@@ -45,18 +45,14 @@ fn every_example_is_served() {
         assert!(said.contains("claude mcp add --transport http agents http://127.0.0.1:"), "{name}: {said}");
         let ignored = said.lines().find_map(|line| line.trim_start().strip_prefix("ignored "));
         let expected = match name.as_str() {
-            "gateway.yaml" => Some("spec.exposure: for a cluster"),
-            "ingress-traefik.yaml" => Some("spec.exposure, spec.network: for a cluster"),
-            "tls.yaml" => Some("spec.tls: for a cluster"),
-            "try.yaml" => Some("spec.deployment: for a cluster"),
+            "gateway.yaml" => Some("spec.exposure: only for a cluster"),
+            "ingress-traefik.yaml" => Some("spec.exposure, spec.network: only for a cluster"),
+            "tls.yaml" => Some("spec.tls: only for a cluster"),
+            "try.yaml" => Some("spec.deployment: only for a cluster"),
             _ => None,
         };
         assert_eq!(ignored.map(str::trim), expected, "{name}: {said}");
-        assert_eq!(
-            said.contains("is a Service, and is skipped: there is no cluster here"),
-            name == "tls.yaml",
-            "{said}"
-        );
+        assert_eq!(said.contains("is a Service, which is skipped without a cluster"), name == "tls.yaml", "{said}");
         let needs_users = "problem     login \"local\": Secret \"users\" was not found";
         assert_eq!(said.contains(needs_users), ["people.yaml", "workspaces.yaml"].contains(&&*name), "{name}: {said}");
         if name == "quickstart.yaml" {
@@ -83,7 +79,7 @@ fn the_users_of_the_examples_come_from_htpasswd() {
     {
         let state = folder.path().join(example.file_stem().unwrap());
         let (_dev, said) = served(&[example, &users], &state);
-        assert!(!said.contains("problem ") && said.contains("People sign in by local."), "{said}");
+        assert!(!said.contains("problem ") && said.contains("Users sign in by local."), "{said}");
         let login = fs::read_to_string(state.join("mounted/agents/login.json")).unwrap();
         assert!(login.contains("\"alice\""), "{login}");
     }
@@ -97,7 +93,7 @@ fn a_login_without_its_secret_has_a_remedy() {
     let remedy = said.lines().find_map(|line| line.trim_start().strip_prefix("remedy ")).unwrap_or(&said).trim();
     assert_eq!(
         remedy,
-        "portcullis htpasswd USER --secret users --endpoint agents > users.yaml, and name users.yaml too"
+        "portcullis htpasswd USER --secret users --endpoint agents > users.yaml, and pass users.yaml too"
     );
 }
 

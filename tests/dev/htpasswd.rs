@@ -54,7 +54,7 @@ fn typed(answers: [&str; 2]) -> (bool, String, String) {
     let mut errors = child.stderr.take().unwrap();
     let mut keyboard = File::from(terminal.master);
     let mut prompts = String::new();
-    for (prompt, answer) in ["Password for alice: ", "The same again: "].into_iter().zip(answers) {
+    for (prompt, answer) in ["Password for alice: ", "Repeat the password: "].into_iter().zip(answers) {
         while !prompts.ends_with(prompt) {
             let mut byte = [0];
             errors.read_exact(&mut byte).unwrap_or_else(|_| panic!("it did not ask: {prompts}"));

@@ -15,6 +15,7 @@ mod htpasswd;
 #[path = "../local_workspaces/mod.rs"]
 mod local_workspaces;
 mod manifests;
+mod pictures;
 mod processes;
 mod rotation;
 mod start;

@@ -24,7 +24,7 @@ fn good_edits_are_live_and_bad_ones_change_nothing() {
     fs::write(manifests.join("endpoint.yaml"), ENDPOINT.replace("https", "http")).unwrap();
     fs::write(manifests.join("first.yaml"), client("first").replace("workspaces:read", "everything")).unwrap();
     for complaint in
-        ["endpoint.yaml:4: spec.url", "first.yaml:4: spec.scopes[0]", "The last good manifests stay in force."]
+        ["endpoint.yaml:4: spec.url", "first.yaml:4: spec.scopes[0]", "The last valid manifests remain in force."]
     {
         dev.wait_for(complaint);
     }
@@ -57,7 +57,7 @@ fn templates_of_the_manifests_can_be_used() {
     let elsewhere = template("hidden").replace("{name: hidden}", "{name: hidden, namespace: elsewhere}");
     fs::write(&manifests, format!("{ENDPOINT}{agent}{secret}{}{elsewhere}", template("node"))).unwrap();
     let dev = Dev::serve(&manifests, &state);
-    let said = dev.wait_for("templates   node. Their parameters and environment count here");
+    let said = dev.wait_for("templates   node. Their parameters and environment apply here");
     assert!(!said.contains("skipped"), "{said}");
 
     let token = token(&state.join("secrets/first-oauth")).1;
@@ -69,14 +69,14 @@ fn templates_of_the_manifests_can_be_used() {
     assert_eq!(names(), ["blank", "node"]);
     let request = |mode: &str| serde_json::json!({"template": "node", "name": "web", "parameters": {"mode": mode}});
     let refused = call(&dev, &token, "create_workspace", &request("prod"));
-    assert!(refused["content"][0]["text"].as_str().unwrap().contains("it is one of: test, live"), "{refused}");
+    assert!(refused["content"][0]["text"].as_str().unwrap().contains("it must be one of: test, live"), "{refused}");
     call(&dev, &token, "create_workspace", &request("live"));
     let line = serde_json::json!({"workspace": "web", "command": "echo $MODE $TOKEN"});
     let ran = call(&dev, &token, "run_command", &line);
     assert_eq!(ran["structuredContent"]["stdout"], "live from-a-secret\n", "{ran}");
 
     fs::write(&manifests, format!("{ENDPOINT}{agent}{secret}{}", template("deno"))).unwrap();
-    dev.wait_for("the manifests changed; what they say is in force");
+    dev.wait_for("the manifests changed and are in effect");
     assert_eq!(names(), ["blank", "deno"]);
 }
 
@@ -125,7 +125,7 @@ fn misspelt_names_are_said_with_file_line_and_remedy() {
         "client.yaml:4: spec.endpointRef.name: there is no McpEndpoint \"agent\" in namespace \"default\"; did you mean agents?",
         "template.yaml:7: spec.parameters[0].pattern: \"[a-z\" is not a regular expression: unclosed character class; correct the \
          expression",
-        "template.yaml:12: spec.pod.env[0].value: there is no parameter \"tz\"; add it to spec.parameters, or use one of zone",
+        "template.yaml:12: spec.pod.env[0].value: parameter \"tz\" does not exist; add it to spec.parameters, or use one of zone",
     ] {
         dev.wait_for(said);
     }
@@ -143,10 +143,13 @@ fn several_endpoints_need_a_choice() {
     let args = ["-", "--listen", "127.0.0.1:0", "--state-dir", path(state.path())];
     let mut undecided = Dev::start(&args, &manifests);
     assert_eq!(ended(&mut undecided).code(), Some(1));
-    undecided.wait_for("several McpEndpoints: agents, others; pick one with --endpoint");
+    undecided.wait_for("several McpEndpoints: agents, others; select one with --endpoint");
 
     let decided = Dev::start(&[&args[..], &["--endpoint", "others"]].concat(), &manifests);
     let said = decided.wait_for(SERVED);
-    assert!(said.contains("The endpoint \"others\"") && said.contains("No OAuthClient names this endpoint"), "{said}");
+    assert!(
+        said.contains("The endpoint \"others\"") && said.contains("No OAuthClient refers to this endpoint"),
+        "{said}"
+    );
     stop(decided);
 }

@@ -51,7 +51,7 @@ fn no_process_of_an_agent_is_left_behind() {
     start_sleepers(&first, &root, &number, &unmarked, 5);
     let mut first = first;
     kill(Pid::from_raw(first.child.id().try_into().unwrap()), Signal::SIGINT).unwrap();
-    assert!(first.wait_for("ending what agents have running").contains("sleep"));
+    assert!(first.wait_for("ending processes of agents").contains("sleep"));
     assert!(ended(&mut first).success());
     assert_eq!(sleeping(&number), [0_u32; 0], "as soon as it has ended");
 
@@ -61,7 +61,7 @@ fn no_process_of_an_agent_is_left_behind() {
     second.child.wait().unwrap();
     assert!(!sleeping(&number).is_empty(), "nobody could end them");
     let third = Dev::serve(&quickstart(), &root);
-    assert!(third.wait_for(SERVED).contains("ended what an earlier run had left: "));
+    assert!(third.wait_for(SERVED).contains("ended processes of an earlier run: "));
     gone().expect("the next start ends what was left");
 
     // Stopping a workspace is as thorough.

@@ -98,7 +98,7 @@ fn what_cannot_be_read_or_listened_at_is_named() {
         (["nowhere.yaml", "--listen", "127.0.0.1:0"], "error: nowhere.yaml: No such file or directory".to_owned()),
         (
             [path(&manifests), "--listen", &address],
-            format!("error: cannot listen at {address}; name another with --listen"),
+            format!("error: cannot listen on {address}; choose another with --listen"),
         ),
     ] {
         let mut dev = Dev::start(&[&arguments[..], &["--state-dir", path(state.path())]].concat(), "");
@@ -131,7 +131,7 @@ fn a_state_directory_that_is_moved_ends_it_with_a_word() {
     let mut dev = Dev::serve(&quickstart(), &state);
     fs::rename(&state, folder.path().join("elsewhere")).unwrap();
     assert!(!ended(&mut dev).success());
-    dev.wait_for("was moved or deleted, so nothing can be kept any more; move it back, or start again");
+    dev.wait_for("was moved or deleted, so nothing can be saved; move it back, or start again");
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn it_shows_its_pages_in_a_browser() {
         .spawn()
         .unwrap();
     let url = eventually(|| fs::read_to_string(&shown).ok()).expect("a page is opened");
-    assert!(url.starts_with("http://127.0.0.1:") && url.ends_with("/agents\n"), "{url}");
+    assert!(url.starts_with("http://127.0.0.1:") && url.ends_with("/console/\n"), "{url}");
     child.kill().unwrap();
     child.wait().unwrap();
 }

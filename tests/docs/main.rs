@@ -2,11 +2,13 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test's helpers may fail as tests do")]
 
+mod commands;
 mod configuration;
 mod crds;
 mod errors;
 mod manifests;
 mod metrics;
+mod profiles;
 mod reference;
 
 use portcullis_api::Preset;
@@ -157,7 +159,7 @@ fn routes(path: &str) -> Vec<String> {
     let source = read(path);
     let source = source.split("#[cfg(test)]").next().unwrap();
     let pattern =
-        Regex::new(r#"\.route\(\s*&?((?:format!\("[^"]*", [^)]*\(\)(?:, [\w:]+)?\))|[\w.:]+\([^)]*\)|\w+),"#).unwrap();
+        Regex::new(r#"\.route\(\s*&?((?:format!\("[^"]*", [^)]*\(\)(?:, [\w:]+)?\))|[\w.:]+\([^)]*\)|[\w:]+),"#).unwrap();
     let found: Vec<String> = pattern.captures_iter(source).map(|found| found[1].to_owned()).collect();
     assert_eq!(
         found.len(),
@@ -187,7 +189,7 @@ fn every_fixed_path_that_a_server_serves_is_reserved() {
             let own = argument.contains("url.path()");
             let metadata =
                 argument.ends_with("metadata_path()") || ["ROOT_RESOURCE_METADATA", "AI_CATALOG"].contains(&&*argument);
-            let root = argument == "self.base()";
+            let root = argument == "self.base()" || argument == "paths::FAVICON";
             assert!(own || metadata || root, "{argument}: a path of a constant in core::endpoint_paths");
         }
     }
@@ -207,11 +209,9 @@ fn every_fixed_path_that_a_server_serves_is_reserved() {
 
 #[test]
 fn every_preset_is_described_with_its_callbacks() {
-    use Preset::{Chatgpt, Claude, ClaudeCode, Cursor, Custom, GeminiCli, Vscode};
     let document = read("docs/clients.md");
-    for preset in [Claude, Chatgpt, ClaudeCode, Cursor, Vscode, GeminiCli, Custom] {
-        let name = serde_json::to_value(preset).unwrap();
-        let row = document.lines().find(|line| line.starts_with(&format!("| `{}` |", name.as_str().unwrap()))).unwrap();
+    for preset in Preset::ALL {
+        let row = document.lines().find(|line| line.starts_with(&format!("| `{}` |", preset.name()))).unwrap();
         assert!(row.contains(&format!("| {:?} |", preset.client_type())), "{row}");
         for callback in preset.redirect_uris() {
             assert!(row.contains(&format!("`{callback}`")), "{callback} is missing in: {row}");

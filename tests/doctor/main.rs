@@ -21,3 +21,4 @@ mod network;
 mod program;
 mod proxied;
 mod serve;
+mod sign_in;

@@ -51,6 +51,10 @@ fn wrong_arguments_have_their_own_exit_code() {
     let (empty, url) = (empty.to_str().unwrap(), "https://mcp.example.com/mcp");
     for (args, message) in [
         (&[][..], "<URL>"),
+        (&["--endpoint", "agents"], "default/agents"),
+        (&[url, "--endpoint", "default/agents"], "cannot be used with"),
+        (&[url, "--kubeconfig", "/no/such/file"], "the kubeconfig cannot be used"),
+        (&[url, "--browser", "--client-id", "ci", "--client-secret-file", empty], "cannot be used with"),
         (&[url, "--client-id", "ci"], "--client-secret-file"),
         (&[url, "--origin", "claude.ai"], "for example https://claude.ai"),
         (&[url, "--ca", "/no/such/file"], "/no/such/file cannot be read"),

@@ -1,12 +1,14 @@
 //! Accounts of GitHub.
 
 use crate::identity::{
-    relying::{CALLBACK, begin, client, finish, logins, now, secrets, whole},
+    relying::{CALLBACK, begin, client, config, finish, keys, logins, now, secrets, whole},
     stand_in::{CLIENT_ID, CLIENT_SECRET, GitHub, World},
 };
-use portcullis_core::grant::GrantUser;
+use portcullis_core::{clock::SystemClock, grant::GrantUser};
 use portcullis_identity::{Logins, SignInError};
+use portcullis_outbound::Outbound;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 fn endpoint(github: &GitHub, secret: &str, allowed: &Value) -> Logins {
     let mut login = json!({"url": github.url, "clientSecretRef": {"name": "app"}});
@@ -53,10 +55,43 @@ async fn a_member_of_a_team_signs_in_wherever_the_team_stands() {
 }
 
 #[tokio::test]
+async fn groups_of_administrators_are_kept_beside_those_that_let_in() {
+    let github = GitHub::start(CALLBACK).await;
+    {
+        let mut world = github.world.lock().unwrap();
+        world.organizations = vec![("acme", "active"), ("Platform", "active"), ("other", "active")];
+        world.teams = vec![("acme", "Ops"), ("acme", "dev")];
+    }
+    let login = json!({"url": github.url, "clientSecretRef": {"name": "app"}, "allowedOrganizations": ["acme"]});
+    let mut config = config(&json!([{"name": "github", "github": login}]));
+    let groups = ["github:platform", "github:acme/ops", "github:acme/web", "other:acme", "github:acme"];
+    config.console.administrators.groups = groups.map(str::to_owned).to_vec();
+    let outbound = Arc::new(Outbound::new().unwrap());
+    let secrets = secrets("github", client(CLIENT_ID, CLIENT_SECRET));
+    let logins = Logins::new(&config, &secrets, &keys(), outbound, Arc::new(SystemClock)).unwrap();
+    let evidence = async || {
+        let (location, pending) = begin(&logins, "github").await.unwrap();
+        let query = github.authorize(&location);
+        logins.finish(&pending, &query, CALLBACK, now()).await.map(|signed_in| signed_in.evidence)
+    };
+    let found = evidence().await.unwrap();
+    assert_eq!((&*found.organizations, found.teams.len()), (&["acme".to_owned()][..], 0));
+    assert_eq!(found.administrator_groups, ["acme", "platform", "acme/ops"]);
+    assert!(logins.is_administrator("github:583231", Some(&found)));
+
+    github.world.lock().unwrap().organizations.remove(0);
+    assert_eq!(
+        evidence().await.unwrap_err().reason(),
+        "not_allowed",
+        "membership in a group of administrators is not enough"
+    );
+}
+
+#[tokio::test]
 async fn whoever_is_in_no_allowed_organization_is_told_so() {
     let error = refused(|world| world.organizations = vec![("other", "active"), ("acme", "pending")]).await;
     assert_eq!(error.title(), "This account has no access");
-    insta::assert_snapshot!(error, @"You are signed in at GitHub as octocat, but that account is in no organization that may use this endpoint. Sign out at GitHub and use another account, or ask whoever runs the endpoint to let yours in.");
+    insta::assert_snapshot!(error, @"You are signed in at GitHub as octocat, but that account is not in any organization that may use this endpoint. Sign out at GitHub and use another account, or ask the administrator of the endpoint to allow yours.");
 }
 
 #[tokio::test]
@@ -80,8 +115,8 @@ async fn what_is_set_up_wrongly_is_said() {
     let github = GitHub::start(CALLBACK).await;
     let logins = endpoint(&github, "wrong", &json!({"allowedOrganizations": ["acme"]}));
     let error = sign_in(&github, &logins).await.unwrap_err();
-    assert_eq!(error.title(), "Sign-in is not set up correctly");
-    insta::assert_snapshot!(error, @"Signing in at GitHub is not set up correctly: the client secret is wrong (incorrect_client_credentials); correct client-id and client-secret in this login's Secret. Whoever runs the endpoint has to correct this; agents that are connected already go on working.");
+    assert_eq!(error.title(), "Sign-in is not configured correctly");
+    insta::assert_snapshot!(error, @"The sign-in at GitHub is not configured correctly: the client secret is wrong (incorrect_client_credentials); correct client-id and client-secret in this login's Secret. The administrator of the endpoint must correct this. Connected agents continue to work.");
 
     let error = refused(|world| world.callback = "https://elsewhere.example/callback".to_owned()).await;
     assert_eq!(error.reason(), "provider_misconfigured");
@@ -98,7 +133,7 @@ async fn single_sign_on_is_not_taken_for_no_membership() {
     let partial = ("x-github-sso", "partial-results; organizations=21955855,20582480".to_owned());
     let error = refused(|world| world.headers = vec![partial]).await;
     assert_eq!(error.reason(), "single_sign_on");
-    insta::assert_snapshot!(error, @"GitHub hides organizations whose single sign-on you have not passed, so that nobody can tell whether octocat may use this endpoint. Sign in to your organization at GitHub, then here again.");
+    insta::assert_snapshot!(error, @"GitHub hides organizations until you have used their single sign-on, so it is unknown whether octocat may use this endpoint. Sign in to your organization at GitHub, then here again.");
 
     let required =
         ("x-github-sso", "required; url=https://github.com/orgs/acme/sso?authorization_request=A".to_owned());
@@ -167,7 +202,7 @@ async fn a_github_that_is_down_is_said_to_be() {
     tokio::task::yield_now().await;
     let error = finish(&logins, &pending, &query).await.unwrap_err();
     assert_eq!(error.title(), "The sign-in provider cannot be reached");
-    insta::assert_snapshot!(error, @"GitHub cannot be reached at the moment. Agents that are connected already go on working; to sign in, try again in a few minutes.");
+    insta::assert_snapshot!(error, @"GitHub cannot be reached at the moment. Connected agents continue to work. To sign in, try again in a few minutes.");
 }
 
 /// What GitHub answers about a user who signed in, and what it means.

@@ -3,6 +3,7 @@
 
 use crate::{clock, github as stand_in, oidc as provider};
 
+mod administrators;
 mod github;
 mod logins;
 mod oidc;

@@ -1,7 +1,7 @@
 //! The HTTPS client: what it does not follow, not read and not wait for.
 
 use axum::{Router, body::Body, http::StatusCode, response::IntoResponse as _, routing::get};
-use portcullis_outbound::{Answer, Outbound, RequestError};
+use portcullis_outbound::{HttpResponse, Outbound, RequestError};
 use std::{convert::Infallible, time::Duration};
 use tokio::net::TcpListener;
 
@@ -12,7 +12,7 @@ async fn serve(router: Router) -> String {
     url
 }
 
-async fn ask(url: &str) -> Result<Answer, RequestError> {
+async fn ask(url: &str) -> Result<HttpResponse, RequestError> {
     let client = Outbound::new().unwrap().trusted(None).unwrap().with_max_answer(1000);
     client.send(client.get(url).timeout(Duration::from_secs(2))).await
 }

@@ -29,7 +29,7 @@ pub fn config(logins: &Value) -> ServerConfig {
 
 /// One login's secret.
 pub fn secrets(name: &str, secret: LoginSecret) -> LoginSecrets {
-    LoginSecrets { logins: [(name.to_owned(), secret)].into() }
+    LoginSecrets { logins: [(name.to_owned(), secret)].into(), ..LoginSecrets::default() }
 }
 
 /// What this endpoint is at a provider.

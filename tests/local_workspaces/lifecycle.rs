@@ -5,7 +5,7 @@ use crate::local_workspaces::fixture::{
 };
 use portcullis_agent::{
     AgentError,
-    protocol::{Command, FailureKind},
+    protocol::{Command, FailureKind, JournalRequest},
 };
 use portcullis_workspaces::{
     CreateWorkspace, Error, Purpose, Status, Workspace, WorkspaceFilter, WorkspaceLogs, Workspaces as _,
@@ -73,7 +73,7 @@ async fn wrong_requests_say_what_to_do() {
                     )
                     .await,
             ),
-            "leave parameters out",
+            "omit parameters",
         ),
         (said(backend.get(&ann, "wep").await), "there is no workspace \"wep\"; your workspaces are: \"web\""),
     ] {
@@ -81,7 +81,7 @@ async fn wrong_requests_say_what_to_do() {
     }
     for (request, expected) in [
         (command("  "), "command is empty"),
-        (Command { cwd: Some("nowhere".to_owned()), ..command("true") }, "there is no folder \"nowhere\""),
+        (Command { cwd: Some("nowhere".to_owned()), ..command("true") }, "the working directory \"nowhere\" does not exist"),
         (
             Command { env: BTreeMap::from([("A=B".to_owned(), String::new())]), ..command("true") },
             "env: names must not be empty or contain =",
@@ -123,6 +123,27 @@ async fn lists_are_filtered_and_paged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_journal_survives_a_stop_and_a_restart_of_the_server_but_not_the_workspace() {
+    let fixture = Fixture::with_web().await;
+    let ann = owner("ann");
+    fixture.run(command("echo first")).await;
+    fixture.backend.stop(&ann, "web").await.unwrap();
+    fixture.backend.start(&ann, "web", None).await.unwrap();
+    fixture.run(command("echo second")).await;
+    fixture.backend.shutdown().await;
+    let again = open(fixture.state.path()).await;
+    let commands = async || -> Vec<String> {
+        let agent = again.agent(&ann, "web", Purpose::Journal).await.unwrap();
+        let page = agent.journal(&JournalRequest::default()).await.unwrap();
+        page.entries.into_iter().filter_map(|entry| entry.operation.command).collect()
+    };
+    assert_eq!(commands().await, ["echo second", "echo first"]);
+    again.delete(&ann, "web").await.unwrap();
+    again.create(&ann, blank("web")).await.unwrap();
+    assert_eq!(commands().await, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn owners_do_not_meet() {
     let fixture = Fixture::with_web().await;
     let (backend, ann, bob) = (&fixture.backend, owner("ann"), owner("bob"));
@@ -135,7 +156,7 @@ async fn owners_do_not_meet() {
         assert!(backend.start(&bob, wanted, None).await.is_err());
         assert!(backend.stop(&bob, wanted).await.is_err());
         assert!(backend.delete(&bob, wanted).await.is_err());
-        for purpose in [Purpose::Look, Purpose::Work] {
+        for purpose in [Purpose::Look, Purpose::Work, Purpose::Journal] {
             let other = backend.agent(&bob, wanted, purpose).await.err().unwrap().to_string();
             assert_eq!(other.replace(wanted, "nothing"), nothing);
         }
@@ -264,7 +285,7 @@ async fn templates_give_commands_their_environment() {
     let request = CreateWorkspace { template: "node".to_owned(), parameters: parameters.clone(), ..blank("web") };
     let wrong = BTreeMap::from([("mode".to_owned(), "prod".to_owned())]);
     let refused = backend.create(&ann, CreateWorkspace { parameters: wrong, ..request.clone() }).await.unwrap_err();
-    assert!(refused.to_string().contains("it is one of: test, live"), "{refused}");
+    assert!(refused.to_string().contains("it must be one of: test, live"), "{refused}");
     let made = backend.create(&ann, request).await.unwrap();
     assert_eq!((made.template.as_str(), &made.parameters, made.outdated), ("node", &parameters, false));
     assert_eq!(fixture.run(command("echo $MODE $PAGER")).await.stdout, "live more\n");

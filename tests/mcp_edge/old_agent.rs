@@ -12,11 +12,12 @@ use http_body_util::{BodyExt as _, Full};
 use portcullis_agent::{
     AnswerBody, Client, Lost, Repeat, Transport,
     http2::{Connection, handshake},
+    protocol::JournalRequest,
 };
 use portcullis_config::WorkspaceRules;
 use portcullis_workspaces::{
-    CreateWorkspace, Error, Owner, Purpose, Template, Workspace, WorkspaceFilter, WorkspaceLogs, WorkspacePage,
-    Workspaces,
+    CreateWorkspace, Error, OwnedWorkspacePage, Owner, Purpose, Template, Workspace, WorkspaceFilter, WorkspaceLogs,
+    WorkspacePage, Workspaces,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -193,6 +194,10 @@ impl Workspaces for Outdated {
         self.0.list(owner, filter).await
     }
 
+    async fn list_all(&self, cursor: Option<&str>, limit: usize) -> Result<OwnedWorkspacePage, Error> {
+        self.0.list_all(cursor, limit).await
+    }
+
     async fn get(&self, owner: &Owner, workspace: &str) -> Result<Workspace, Error> {
         self.0.get(owner, workspace).await
     }
@@ -335,6 +340,9 @@ async fn tools_work_with_an_agent_of_an_earlier_version() {
     assert!(unknown.contains("999999"), "{unknown}");
     let used = agent.done("workspace_usage", json!({})).await.1;
     assert!(used["memory"]["used"].is_number(), "{used}");
+    let journal = Client::new(Arc::clone(&old) as Arc<dyn Transport>).journal(&JournalRequest::default()).await;
+    let refused = journal.map_err(Error::agent("web")).unwrap_err().to_string();
+    assert!(refused.contains("older version") && refused.contains("restart_workspace"), "{refused}");
 
     let all = [
         "edit_file",

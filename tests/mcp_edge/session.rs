@@ -124,7 +124,7 @@ async fn a_session_on_a_repository_fits_a_models_context() {
     let passed = agent.run("python3 -m unittest 2>&1").await;
     assert!(passed.contains("Ran 2 tests"), "{passed}");
     let long = agent.run("seq 1 100000").await;
-    assert!(long.contains("bytes left out") && long.contains("[all of stdout: "), "{}", long.len());
+    assert!(long.contains("bytes omitted") && long.contains("[all of stdout: "), "{}", long.len());
     let found = agent.step("search_files", json!({"path": "shop/data", "pattern": "item"})).await.0;
     assert!(found.contains("[1-100 of 300 matches; the next ones: offset 100]"), "{found}");
     let found = agent.step("search_files", json!({"path": "shop/data", "pattern": "item", "offset": 290})).await.0;

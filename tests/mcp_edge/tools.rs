@@ -169,7 +169,7 @@ async fn results_are_text_for_models_and_json_for_programs() {
         if next.is_null() {
             break;
         }
-        assert!(text.ends_with(&format!("read on with start_line {next}]")), "{}", &text[content.len()..]);
+        assert!(text.ends_with(&format!("continue with start_line {next}]")), "{}", &text[content.len()..]);
     }
     assert_eq!(read, content);
     let found =

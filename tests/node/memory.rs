@@ -121,7 +121,7 @@ async fn a_server_outlives_callers_who_take_all_they_can_get() {
         ann.call("run_command", &json!({"workspace": "evil", "command": line, "background": true})).await.unwrap();
     tokio::time::sleep(Duration::from_secs(3)).await;
     let cut = ann.call("list_files", &json!({"workspace": "evil"})).await.unwrap_err();
-    assert!(cut.contains("answered with more than the"), "{begun}: {cut}");
+    assert!(cut.contains("sent more than the"), "{begun}: {cut}");
 
     let to: SocketAddr = stage.url.strip_prefix("http://").unwrap().strip_suffix("/mcp").unwrap().parse().unwrap();
     for attacks in ATTACKS {

@@ -38,7 +38,7 @@ async fn an_agent_is_listed_and_cut_off_alone() {
     after.sort_unstable();
     assert_eq!(after, [200, 401], "one of the two, at once");
     let text = browser.get("/agents").await.text();
-    assert!(text.contains("No longer connected") && text.contains("you took its access back"), "{text}");
+    assert!(text.contains("No longer connected") && text.contains("you revoked its access"), "{text}");
     assert_eq!(text.matches("Revoke access of Claude").count(), 1);
     let revoked = log().audit("grant.revoked");
     assert!(revoked.iter().any(|event| event["grant"] == grant && event["user"] == "local:ada"), "{revoked:?}");

@@ -87,7 +87,11 @@ async fn nothing_ticked_is_asked_again_and_more_than_asked_is_refused() {
 
     let page = browser.submit("/consent", &consent.clone().without("scope").0).await;
     assert_eq!(page.status, 422);
-    assert!(page.html.contains("role=\"alert\"") && page.text().contains("Nothing is ticked"), "{}", page.text());
+    assert!(
+        page.html.contains("role=\"alert\"") && page.text().contains("No permission is selected"),
+        "{}",
+        page.text()
+    );
     let again = page.form("/consent").with("scope", "files:read").with("decision", "allow");
     let page = browser.submit("/consent", &again.0).await;
     assert_eq!(scopes(&stage.redeem(page.location()).await), BTreeSet::from(["files:read".to_owned()]));

@@ -2,8 +2,10 @@
 
 use crate::pages::{
     browser::{Page, attributes},
-    stage::{CALLBACK, PASSWORD, Stage, authorize},
+    stage::{CALLBACK, PASSWORD, Stage, authorize, owner},
 };
+use portcullis_agent::protocol::{Actor, RemovePath, WriteFile};
+use portcullis_workspaces::Purpose;
 use regex::Regex;
 
 /// What every page has to be.
@@ -89,5 +91,33 @@ async fn every_page_is_whole_for_everybody() {
     check("error", &browser.get("/login/none").await);
     let form = browser.get("/agents").await.form("/logout");
     check("signed out", &browser.submit("/logout", &form.0).await);
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn every_page_of_workspaces_is_accessible() {
+    let stage = Stage::with_workspaces(|_| {}).await;
+    let mut browser = stage.signed_in("ada").await;
+    check("workspaces, none", &browser.get("/console/workspaces").await);
+    let web = stage.workspace("ada", "web").await;
+    stage.workspace("ada", "slow").await;
+    let page = browser.get("/console/workspaces").await;
+    check("workspaces", &page);
+    // Each button and link says which workspace it is about.
+    assert!(page.text().contains("Stop web") && page.text().contains("Delete slow"), "{}", page.text());
+    check("workspace", &browser.get(&format!("/console/workspaces/{}", web.id)).await);
+    check("workspace, no activity", &browser.get("/console/workspaces/web/activity").await);
+    let actor = Actor { client_id: "agent".to_owned(), user: "local:bob".to_owned(), grant: None };
+    let agent = stage.workspaces().agent(&owner("ada"), "web", Purpose::Work).await.unwrap().acting_as(&actor);
+    agent.write_file(&WriteFile { path: "a".to_owned(), ..WriteFile::default() }).await.unwrap();
+    agent.remove_path(&RemovePath { path: "b".to_owned(), recursive: false }).await.unwrap_err();
+    let page = browser.get("/console/workspaces/web/activity?client=agent&before=3").await;
+    assert!(page.text().contains("failed: not found") && page.text().contains("for local:bob"), "{}", page.text());
+    check("workspace, activity", &page);
+    check("workspace, starting", &browser.get("/console/workspaces/slow").await);
+    check("workspace, deletion", &browser.get("/console/workspaces/web/delete").await);
+    check("workspace, unknown", &browser.get("/console/workspaces/none").await);
+    let form = browser.get("/agents").await.form("/agents/sign-out-everywhere");
+    check("signed out everywhere", &browser.submit("/agents/sign-out-everywhere", &form.0).await);
     stage.stop().await;
 }

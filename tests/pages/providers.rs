@@ -88,7 +88,7 @@ async fn an_answer_counts_in_the_browser_that_asked_only() {
     let mut victim = stage.browser();
     let refused = victim.get(&callback).await;
     assert_eq!(refused.status, 400);
-    assert!(refused.text().contains("did not begin this sign-in"), "{}", refused.text());
+    assert!(refused.text().contains("did not start this sign-in"), "{}", refused.text());
     victim.get("/login").await;
     assert_eq!(victim.get(&callback).await.status, 400);
     assert_eq!(victim.get("/agents").await.path(), "/login");

@@ -4,37 +4,46 @@ use crate::pages::{
     browser::Browser,
     clock::ManualClock,
     mounted::{Files, Volume},
+    replaced_agent::Replaced,
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
 use portcullis_config::{
-    AccessRules, ClientVerifier, Clients, CorsRules, Limits, LoginSecret, LoginSecrets, ServerConfig, SigningKeys,
-    ToolRules,
+    AccessRules, ClientVerifier, Clients, CorsRules, LoginSecret, LoginSecrets, ServerConfig, ServerLimits,
+    SigningKeys, ToolRules,
 };
 use portcullis_core::{
     Scope,
     client::{ClientType, Grant},
+    console::Console,
     quantity::{ByteSize, Span},
 };
 use portcullis_oauth::client::{NewRegistration, Registrations as _};
 use portcullis_reflector::Health;
 use portcullis_server::{self, Listeners, Options, ServerError};
 use portcullis_state::Local;
+use portcullis_workspaces::{
+    CreateWorkspace, Owner, Workspace, Workspaces,
+    local::{LocalOptions, LocalWorkspaces},
+};
 use rand::{SeedableRng as _, rngs::StdRng};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     io,
     net::SocketAddr,
     sync::{Arc, Mutex, OnceLock},
 };
+use tempfile::TempDir;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::fmt::MakeWriter;
 use url::form_urlencoded;
 
 pub const PASSWORD: &str = "correct horse battery staple";
+/// The local users.
+const USERS: [&str; 5] = ["ada", "bob", "root", "olga", "former"];
 pub const CALLBACK: &str = "https://agent.example.com/callback";
 pub const VERIFIER: &str = "a-code-verifier-of-a-length-that-RFC-7636-allows";
 /// A client whose name is an attack.
@@ -42,6 +51,11 @@ pub const HOSTILE_NAME: &str = "<script>alert(1)</script>\"' onfocus=x \u{202e}"
 
 pub fn start_of_time() -> Timestamp {
     Timestamp::from_second(1_800_000_000).unwrap()
+}
+
+/// A local user as the owner of workspaces.
+pub fn owner(user: &str) -> Owner {
+    Owner { id: format!("local:{user}"), name: user.to_owned() }
 }
 
 /// A running server.
@@ -52,6 +66,8 @@ pub struct Stage {
     pub volume: Volume,
     pub files: Files,
     pub config: ServerConfig,
+    /// The workspaces, where the test has some.
+    workspaces: Option<(Arc<dyn Workspaces>, TempDir)>,
     shutdown: CancellationToken,
     task: JoinHandle<Result<(), ServerError>>,
 }
@@ -62,6 +78,20 @@ impl Stage {
     }
 
     pub async fn with(change: impl FnOnce(&mut ServerConfig)) -> Self {
+        Self::begin(change, None).await
+    }
+
+    /// A server with workspaces on this machine.
+    pub async fn with_workspaces(change: impl FnOnce(&mut ServerConfig)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let options =
+            LocalOptions { state_dir: folder.path().to_owned(), path: "/usr/bin:/bin".into(), user: "agent".into() };
+        let clock = Arc::new(ManualClock::at(start_of_time()));
+        let local = LocalWorkspaces::open(options, clock, StdRng::seed_from_u64(2)).await.unwrap();
+        Self::begin(change, Some((Arc::new(Replaced(Arc::new(local))), folder))).await
+    }
+
+    async fn begin(change: impl FnOnce(&mut ServerConfig), workspaces: Option<(Arc<dyn Workspaces>, TempDir)>) -> Self {
         log();
         let public = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = public.local_addr().unwrap();
@@ -69,13 +99,13 @@ impl Stage {
         change(&mut config);
         let keys = SigningKeys::generate(start_of_time(), &mut StdRng::seed_from_u64(1)).unwrap();
         let mut files = Files::new(&config, &clients(), &keys);
-        files.login = serde_json::to_vec(&logins(&[("ada", PASSWORD), ("bob", PASSWORD)])).unwrap();
+        files.login = serde_json::to_vec(&logins(&USERS.map(|user| (user, PASSWORD)))).unwrap();
         let volume = Volume::new(&files);
         let clock = Arc::new(ManualClock::at(start_of_time()));
         let state = Arc::new(Local::memory(clock.clone()));
         let options = Options {
             config_dir: volume.path(),
-            workspaces: None,
+            workspaces: workspaces.as_ref().map(|(workspaces, _)| Arc::clone(workspaces)),
             grants: state.clone(),
             registrations: state.clone(),
             accounts: state.clone(),
@@ -90,7 +120,23 @@ impl Stage {
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(portcullis_server::run(options, Listeners { public, private: None }, shutdown.clone()));
         let origin = config.url.origin().to_owned();
-        Self { origin, clock, state, volume, files, config, shutdown, task }
+        Self { origin, clock, state, volume, files, config, workspaces, shutdown, task }
+    }
+
+    /// The workspaces.
+    pub fn workspaces(&self) -> &Arc<dyn Workspaces> {
+        &self.workspaces.as_ref().unwrap().0
+    }
+
+    /// A running workspace of a local user.
+    pub async fn workspace(&self, user: &str, name: &str) -> Workspace {
+        let request = CreateWorkspace {
+            template: "blank".to_owned(),
+            name: name.to_owned(),
+            parameters: BTreeMap::new(),
+            wait: None,
+        };
+        self.workspaces().create(&owner(user), request).await.unwrap()
     }
 
     pub fn browser(&self) -> Browser {
@@ -119,12 +165,16 @@ impl Stage {
 
     /// Redeems the code of a redirect to a client. What comes back is the token response.
     pub async fn redeem(&self, location: &str) -> Value {
+        self.redeem_for("agent", location).await
+    }
+
+    pub async fn redeem_for(&self, client_id: &str, location: &str) -> Value {
         let code = parameter(location, "code").unwrap();
         let form = [
             ("grant_type", "authorization_code"),
             ("code", &code),
             ("redirect_uri", CALLBACK),
-            ("client_id", "agent"),
+            ("client_id", client_id),
             ("code_verifier", VERIFIER),
         ];
         let response = reqwest::Client::new().post(format!("{}/token", self.origin)).form(&form).send().await.unwrap();
@@ -139,6 +189,19 @@ impl Stage {
         request.header("Accept", "application/json, text/event-stream").send().await.unwrap().status().as_u16()
     }
 
+    /// The result of a tool.
+    pub async fn tool(&self, token: &str, name: &str, arguments: Value) -> Value {
+        let params = json!({"name": name, "arguments": arguments});
+        let body = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params});
+        let request = reqwest::Client::new().post(self.config.url.resource()).bearer_auth(token).json(&body);
+        let request = request.header("Accept", "application/json, text/event-stream");
+        let text = request.send().await.unwrap().text().await.unwrap();
+        let event = text.lines().filter_map(|line| line.strip_prefix("data:")).next_back();
+        let answer: Value = serde_json::from_str(event.unwrap_or(&text)).unwrap();
+        assert!(answer["result"].is_object(), "{name}: {answer}");
+        answer["result"].clone()
+    }
+
     pub async fn stop(self) {
         self.shutdown.cancel();
         self.task.await.unwrap().unwrap();
@@ -150,6 +213,7 @@ pub fn logins(users: &[(&str, &str)]) -> LoginSecrets {
     let client = LoginSecret::Client { client_id: "portcullis".to_owned(), client_secret: "github secret".to_owned() };
     LoginSecrets {
         logins: [("local".to_owned(), LoginSecret::Passwords(users.collect())), ("hub".to_owned(), client)].into(),
+        ..LoginSecrets::default()
     }
 }
 
@@ -179,6 +243,7 @@ fn config(address: SocketAddr) -> ServerConfig {
         refresh_token_lifetime: Span::from_secs(30 * 24 * 3600),
         refresh_token_idle: Span::from_secs(7 * 24 * 3600),
         login: serde_json::from_value(login).unwrap(),
+        console: Console::default(),
         client_policy: portcullis_core::authorization::ClientPolicy::default(),
         workload_identity: Vec::new(),
         external_issuer: None,
@@ -189,14 +254,12 @@ fn config(address: SocketAddr) -> ServerConfig {
             max_age: Span::from_secs(600),
             answered_here: true,
         },
-        limits: Limits {
+        limits: ServerLimits {
             request_timeout: Span::from_secs(60),
-            max_concurrent_requests: 100,
             requests_per_second: 1000,
             burst: 1000,
             max_body_size: ByteSize::from_mebibytes(1),
-            max_connections: 1000,
-            servers: 1,
+            ..ServerLimits::default()
         },
         access: AccessRules::default(),
     }

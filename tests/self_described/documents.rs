@@ -150,7 +150,7 @@ async fn a_failure_is_not_kept_but_left_alone_for_some_seconds() {
     let web = web().await;
     let directory = directory(&web, policy());
     web.publish(PLACE, Page::json(&json!({"client_id": "https://client.example.com/other"})));
-    assert!(find(&directory, 0).await.unwrap_err().contains("not its own URL"));
+    assert!(find(&directory, 0).await.unwrap_err().contains("not exactly its own URL"));
     web.publish(PLACE, Page::json(&document()));
     assert!(find(&directory, 9).await.is_err());
     assert_eq!(web.hits(PLACE), 1);

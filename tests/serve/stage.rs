@@ -7,8 +7,8 @@ use crate::serve::{
 };
 use jiff::Timestamp;
 use portcullis_config::{
-    AccessRules, ClientVerifier, Clients, CorsRules, Limits, LoadedRevision, SecretHash, SecretVerifier, ServerConfig,
-    SigningKeys, ToolRules,
+    AccessRules, ClientVerifier, Clients, CorsRules, LoadedRevision, SecretHash, SecretVerifier, ServerConfig,
+    ServerLimits, SigningKeys, ToolRules,
 };
 use portcullis_core::{
     Scope,
@@ -78,6 +78,7 @@ pub fn config(address: SocketAddr) -> ServerConfig {
         refresh_token_lifetime: Span::from_secs(30 * 24 * 3600),
         refresh_token_idle: Span::from_secs(7 * 24 * 3600),
         login: Vec::new(),
+        console: portcullis_core::console::Console::default(),
         client_policy: portcullis_core::authorization::ClientPolicy::default(),
         workload_identity: Vec::new(),
         external_issuer: None,
@@ -88,14 +89,12 @@ pub fn config(address: SocketAddr) -> ServerConfig {
             max_age: Span::from_secs(600),
             answered_here: true,
         },
-        limits: Limits {
+        limits: ServerLimits {
             request_timeout: Span::from_secs(60),
-            max_concurrent_requests: 100,
             requests_per_second: 1000,
             burst: 1000,
             max_body_size: ByteSize::from_mebibytes(1),
-            max_connections: 1000,
-            servers: 1,
+            ..ServerLimits::default()
         },
         access: AccessRules::default(),
     }

@@ -16,7 +16,7 @@ use std::{
 };
 use tempfile::TempDir;
 
-const MANIFESTS: &str = r"
+pub const MANIFESTS: &str = r"
 apiVersion: portcullis.dev/v1alpha1
 kind: McpEndpoint
 metadata: {name: agents}
@@ -36,21 +36,28 @@ spec:
 ";
 
 /// An endpoint on this machine, and the home folder of a user.
-struct Machine {
+pub struct Machine {
     dev: Option<Dev>,
     port: u16,
     folder: TempDir,
+    /// The environment of the user's commands. They leave the keyring of the developer alone.
+    pub environment: Vec<(&'static str, String)>,
 }
 
 impl Machine {
     fn start() -> Self {
+        Self::start_with(MANIFESTS)
+    }
+
+    pub fn start_with(manifests: &str) -> Self {
         // For reqwest's clients.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("endpoint.yaml"), MANIFESTS).unwrap();
+        fs::write(folder.path().join("endpoint.yaml"), manifests).unwrap();
         // It is the same after a restart.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut machine = Self { dev: None, port, folder };
+        let environment = vec![("PORTCULLIS_STORE", "file".to_owned())];
+        let mut machine = Self { dev: None, port, folder, environment };
         machine.serve();
         machine
     }
@@ -64,39 +71,40 @@ impl Machine {
         self.dev = Some(dev);
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn origin(&self) -> String {
+    pub fn origin(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
     /// One of the user's commands.
-    fn command(&self, args: &[&str]) -> Command {
+    pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
         command
             .args(args)
             .current_dir(self.folder.path())
             .env("PORTCULLIS_URL", format!("{}/mcp", self.origin()))
             .env("XDG_STATE_HOME", self.path("home"))
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null());
         command
     }
 
-    fn run(&self, args: &[&str]) -> Output {
+    pub fn run(&self, args: &[&str]) -> Output {
         self.command(args).output().unwrap()
     }
 
     /// What a command prints that succeeds.
-    fn printed(&self, args: &[&str]) -> String {
+    pub fn printed(&self, args: &[&str]) -> String {
         let output = self.run(args);
         assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }
 
     /// The error of a command that fails.
-    fn failed(&self, args: &[&str]) -> String {
+    pub fn failed(&self, args: &[&str]) -> String {
         let output = self.run(args);
         let error = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{args:?}: {error}");
@@ -104,8 +112,16 @@ impl Machine {
     }
 
     /// `portcullis login`, and what the user does in the browser.
-    async fn login(&self) -> String {
-        let mut child = Running(self.command(&["login", "--no-browser"]).stderr(Stdio::piped()).spawn().unwrap());
+    pub async fn login(&self) -> String {
+        self.sign_in_by(&["login", "--no-browser"]).await.1
+    }
+
+    /// A command that signs in, and what the user does in the browser. What it prints, and the rest of its messages.
+    async fn sign_in_by(&self, args: &[&str]) -> (String, String) {
+        let mut command = self.command(args);
+        // It finds no program that opens a browser.
+        command.env("PATH", "").stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = Running(command.spawn().unwrap());
         let mut errors = BufReader::new(child.0.stderr.take().unwrap());
         let url = loop {
             let mut line = String::new();
@@ -128,12 +144,14 @@ impl Machine {
         assert!(last.text().await.unwrap().contains("You are signed in"));
         let mut rest = String::new();
         errors.read_to_string(&mut rest).unwrap();
-        assert!(child.0.wait().unwrap().success(), "{rest}");
-        rest
+        let mut printed = String::new();
+        child.0.stdout.take().unwrap().read_to_string(&mut printed).unwrap();
+        assert!(child.0.wait().unwrap().success(), "{rest}{printed}");
+        (printed, rest)
     }
 
     /// The file of the sign-in.
-    fn sign_in(&self) -> Option<PathBuf> {
+    pub fn sign_in(&self) -> Option<PathBuf> {
         let entries = fs::read_dir(self.path("home/portcullis")).ok()?;
         entries.map(|entry| entry.unwrap().path()).find(|path| path.extension().is_some_and(|end| end == "json"))
     }
@@ -353,4 +371,23 @@ async fn the_relay_survives_a_restart_and_reports_the_end_of_access() {
     machine.login().await;
     assert_eq!(whoami(&mut relay, 9)["result"]["structuredContent"]["user"], "dev");
     relay.end();
+}
+
+/// `portcullis doctor` uses the sign-in that is stored, and signs in if it may.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_examines_with_the_token_of_a_user() {
+    let machine = Machine::start();
+    let url = format!("{}/mcp", machine.origin());
+    let without = machine.printed(&["doctor", &url]);
+    assert!(without.contains("skipped token") && without.contains("--browser"), "{without}");
+
+    let (printed, asked) = machine.sign_in_by(&["doctor", &url, "--browser"]).await;
+    assert!(printed.contains("ok      call") && printed.ends_with(" 0 skipped\n"), "{printed}");
+    assert!(asked.contains("Waiting for the browser."), "{asked}");
+
+    let stored = machine.printed(&["doctor", &url]);
+    assert!(stored.contains("ok      call"), "{stored}");
+    machine.change(|stored| stored["tokens"] = Value::Null);
+    let ended = machine.printed(&["doctor", &url]);
+    assert!(ended.contains("the stored sign-in has ended"), "{ended}");
 }

@@ -42,6 +42,8 @@ mod conformance;
 mod external_issuer;
 #[path = "../identity/mod.rs"]
 mod identity;
+#[cfg(target_os = "linux")]
+mod keyring;
 mod local_state;
 #[path = "../mcp_edge/mod.rs"]
 mod mcp_edge;

@@ -70,7 +70,7 @@ async fn goes_through(stage: &Stage, person: &mut Person) -> Client {
         assert_eq!(page.status, Some(403));
         assert!(
             page.text.contains(
-                "You are signed in at Acme SSO as mallory, but that account is in no group that may use this endpoint."
+                "You are signed in at Acme SSO as mallory, but that account is not in any group that may use this endpoint."
             ),
             "{}",
             page.text
@@ -102,11 +102,9 @@ async fn goes_on(stage: &Stage, person: &mut Person, client: &mut Client) {
     person.browser.follow("Continue with Acme SSO").await;
     let page: Page = person.browser.find("The sign-in provider cannot be reached").await;
     assert_eq!(page.status, Some(503));
-    for words in [
-        "Acme SSO cannot be reached at the moment.",
-        "Agents that are connected already go on working",
-        "Choose how to sign in",
-    ] {
+    for words in
+        ["Acme SSO cannot be reached at the moment.", "Connected agents continue to work", "Choose how to sign in"]
+    {
         assert!(page.text.contains(words), "{words}: {}", page.text);
     }
 }
@@ -119,7 +117,7 @@ async fn comes_back(stage: &Stage, person: &mut Person, client: &mut Client) {
     let page = person.browser.find("Signed in as alice").await;
     assert!(page.text.contains("Claude Code"), "{}", page.text);
     person.browser.press("Revoke access").await;
-    person.browser.find("you took its access back").await;
+    person.browser.find("you revoked its access").await;
     let nothing = json!({});
     let mut asked = 0;
     let again = client.call("whoami", &nothing, async |url| {

@@ -26,7 +26,7 @@ async fn members_of_the_organization_come_in_and_others_are_told() {
         person.follow("Continue with GitHub").await;
         person.follow("Authorize acme").await;
         let page = person.find("This account has no access").await;
-        assert!(page.text.contains("You are signed in at GitHub as octocat, but that account is in no organization that may use this endpoint."), "{}", page.text);
+        assert!(page.text.contains("You are signed in at GitHub as octocat, but that account is not in any organization that may use this endpoint."), "{}", page.text);
 
         organization("acme");
         person.follow("Choose how to sign in").await;

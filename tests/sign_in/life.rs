@@ -42,7 +42,7 @@ impl Person {
     async fn revoke(&mut self, stage: &Stage, connected: &str) {
         self.0.open(&format!("{}/agents", stage.origin)).await;
         self.0.press(&format!("Revoke access of Claude Code, connected {connected}")).await;
-        self.0.find("you took its access back").await;
+        self.0.find("you revoked its access").await;
     }
 }
 

@@ -10,6 +10,9 @@ mod clients;
 mod clock;
 #[path = "../support/dev.rs"]
 mod dev;
+#[expect(dead_code, reason = "what else a browser sends is in tests/pages")]
+#[path = "../support/form_browser.rs"]
+mod form_browser;
 #[path = "../support/idp.rs"]
 mod idp;
 #[expect(dead_code, reason = "the planned files are all that is mounted here")]
@@ -27,7 +30,9 @@ mod stand_in;
 mod web;
 
 mod accounts;
+mod administration;
 mod conformance;
+mod console;
 mod dev_clients;
 mod flows;
 mod github;

@@ -51,6 +51,8 @@ pub struct Stage {
     plan: Plan,
     /// Where grants and accounts are kept.
     pub state: Arc<Local>,
+    /// The workspaces of all users.
+    pub workspaces: Arc<LocalWorkspaces>,
     _web: Web,
     _state: TempDir,
     _volume: Volume,
@@ -149,11 +151,11 @@ impl Manifests {
         let state = tempfile::tempdir().unwrap();
         let local =
             LocalOptions { state_dir: state.path().to_owned(), path: "/usr/bin:/bin".into(), user: USER.into() };
-        let workspaces = LocalWorkspaces::open(local, clock.clone(), rng::rng()).await.unwrap();
+        let workspaces = Arc::new(LocalWorkspaces::open(local, clock.clone(), rng::rng()).await.unwrap());
         let kept = Arc::new(Local::memory(clock.clone()));
         let options = Options {
             config_dir: volume.path(),
-            workspaces: Some(Arc::new(workspaces)),
+            workspaces: Some(workspaces.clone()),
             grants: kept.clone(),
             registrations: kept.clone(),
             accounts: kept.clone(),
@@ -168,7 +170,18 @@ impl Manifests {
         let shutdown = CancellationToken::new();
         tokio::spawn(portcullis_server::run(options, Listeners { public, private: None }, shutdown.clone()));
         let running = shutdown.drop_guard();
-        Stage { origin, url, clock, plan, state: kept, _web: web, _state: state, _volume: volume, _running: running }
+        Stage {
+            origin,
+            url,
+            clock,
+            plan,
+            state: kept,
+            workspaces,
+            _web: web,
+            _state: state,
+            _volume: volume,
+            _running: running,
+        }
     }
 }
 

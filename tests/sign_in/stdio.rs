@@ -67,7 +67,7 @@ async fn a_token_expires_and_the_access_ends() {
 
     browser.open(&format!("{}/agents", stage.origin)).await;
     browser.press("Revoke access of Portcullis command line, connected 30 minutes ago").await;
-    browser.find("you took its access back").await;
+    browser.find("you revoked its access").await;
     for _ in 0..2 {
         let error = whoami(&mut client).await.unwrap_err();
         assert!(error.contains("has ended") && error.contains("portcullis login"), "{error}");

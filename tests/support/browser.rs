@@ -129,6 +129,14 @@ impl Browser {
         self.0.must("evaluate", json!(expression)).await
     }
 
+    /// The problems of the page at 360, 768 and 1440 px, light and dark: violations of axe-core's rules, scripts, content
+    /// that is wider than the window, controls that Tab does not reach in order or whose focus is not visible. Writes a
+    /// picture of each to `pictures` with the width and the scheme appended. For a visitor without scripts: whether
+    /// content is wider than the window of this size.
+    pub async fn audit(&mut self, pictures: Option<&Path>) -> Vec<String> {
+        serde_json::from_value(self.0.must("audit", json!(pictures)).await).unwrap()
+    }
+
     /// Writes a picture of the whole page.
     pub async fn screenshot(&mut self, png: &Path) {
         self.0.must("screenshot", json!(png)).await;

@@ -3,9 +3,9 @@
 use jiff::{SignedDuration, Timestamp};
 use portcullis_core::{
     Scope,
-    account::SealedToken,
+    account::{CheckedEvidence, SealedToken},
     client::ClientType,
-    grant::{GrantUser, RefreshState, RevocationReason},
+    grant::{GrantUser, LoginEvidence, RefreshState, RevocationReason},
 };
 use portcullis_oauth::{
     accounts::{Account, Accounts},
@@ -150,6 +150,12 @@ async fn belonging_to_users(a: &dyn Grants, b: &dyn Grants, now: Timestamp) {
         .await;
         names.sort();
         assert_eq!(names, ["g-bob-desktop", "g-bob-laptop"]);
+        let users = |after: &str, most, at| -> Vec<String> {
+            place.users(after, most, at).into_iter().map(|user| user.id).collect()
+        };
+        assert_eq!(users("local:ba", 1, now), ["local:bob"]);
+        assert!(users("", 1000, now).is_sorted_by(|one, other| one < other));
+        assert_eq!(users("", 1000, now + SignedDuration::from_hours(720)), [""; 0], "they have expired");
     }
     assert!(a.of_user("github:bob").is_empty());
 }
@@ -263,5 +269,23 @@ pub async fn conform_accounts(a: &dyn Accounts, b: &dyn Accounts, now: Timestamp
     assert_eq!((&kept.token, &kept.lease, kept.checked_at), (&None, &None, None));
     assert_eq!(*kept, Account { version: kept.version.clone(), ..refused });
     eventually("the refusal", || a.account(id).filter(|known| known.refused.is_some())).await;
-    assert_eq!(a.read_account(id).await.unwrap(), Some(kept));
+    assert_eq!(a.read_account(id).await.unwrap(), Some(Arc::clone(&kept)));
+
+    // The evidence of a check replaces the one of the check before, as a whole.
+    let evidence = |groups: &[&str], administrator_groups: &[&str]| {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let (groups, administrator_groups) = (names(groups), names(administrator_groups));
+        LoginEvidence { groups, administrator_groups, ..LoginEvidence::default() }
+    };
+    let mut kept = Account::clone(&kept);
+    for evidence in [evidence(&["staff"], &["ops", "platform"]), evidence(&[], &["ops"]), evidence(&["staff"], &[])] {
+        kept = Account::clone(&a.write_account(kept.checked(&evidence, now)).await.unwrap());
+        assert_eq!(kept.checked_evidence, Some(CheckedEvidence { at: now, evidence }));
+        assert_eq!(b.read_account(id).await.unwrap().as_deref(), Some(&kept));
+    }
+    let kept = a.write_account(kept.access_ended(now)).await.unwrap();
+    assert!(kept.ends_access(now) && !kept.ends_access(now + SignedDuration::from_secs(1)));
+    eventually("the end of the access", || b.account(id).filter(|known| known.ends_access(now))).await;
+    assert_eq!(b.users("", 10), std::slice::from_ref(&user));
+    assert_eq!((b.users(id, 10), b.users("", 0)), (Vec::new(), Vec::new()));
 }

@@ -1,4 +1,5 @@
-//! Workspaces of which those named `evil-…` have an agent that its user has replaced: it answers without end.
+//! Workspaces of which those named `evil-…` have an agent that its user has replaced: it answers without end. One named
+//! `slow` never finishes its start.
 
 use async_trait::async_trait;
 use axum::body::Body;
@@ -9,8 +10,8 @@ use http_body_util::{BodyExt as _, Full};
 use portcullis_agent::{AnswerBody, Client, Lost, Repeat, Transport};
 use portcullis_config::WorkspaceRules;
 use portcullis_workspaces::{
-    CreateWorkspace, Error, Owner, Purpose, Template, Workspace, WorkspaceFilter, WorkspaceLogs, WorkspacePage,
-    Workspaces,
+    CreateWorkspace, Error, OwnedWorkspacePage, Owner, Purpose, Status, Template, Workspace, WorkspaceFilter,
+    WorkspaceLogs, WorkspacePage, Workspaces,
 };
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -69,8 +70,17 @@ impl Workspaces for Replaced {
         self.0.list(owner, filter).await
     }
 
+    async fn list_all(&self, cursor: Option<&str>, limit: usize) -> Result<OwnedWorkspacePage, Error> {
+        self.0.list_all(cursor, limit).await
+    }
+
     async fn get(&self, owner: &Owner, workspace: &str) -> Result<Workspace, Error> {
-        self.0.get(owner, workspace).await
+        let mut found = self.0.get(owner, workspace).await?;
+        if found.name == "slow" {
+            found.status = Status::Starting;
+            found.problem = Some("its image is being pulled; call get_workspace again in a few seconds".to_owned());
+        }
+        Ok(found)
     }
 
     async fn create(&self, owner: &Owner, request: CreateWorkspace) -> Result<Workspace, Error> {
@@ -98,7 +108,8 @@ impl Workspaces for Replaced {
     }
 
     async fn agent(&self, owner: &Owner, workspace: &str, purpose: Purpose) -> Result<Client, Error> {
-        let evil = match workspace {
+        let name = self.0.get(owner, workspace).await.map_or_else(|_| workspace.to_owned(), |found| found.name);
+        let evil = match &*name {
             "evil-endless" => Evil::Endless,
             "evil-announcing" => Evil::Announcing,
             "evil-silent" => Evil::Silent,

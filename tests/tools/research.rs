@@ -109,7 +109,7 @@ async fn what_cannot_be_is_explained() {
     with_files(&stage).await;
     let ann = caller("ann", &Scope::ALL);
     for (tool, arguments, said) in [
-        ("search", json!({"query": " ?! "}), "query: it has no word to look for"),
+        ("search", json!({"query": " ?! "}), "query: it has no words"),
         ("fetch", json!({"id": "shop"}), "id: pass an id that search returned"),
         ("fetch", json!({"id": "https://example.com"}), "id: pass an id that search returned"),
         ("fetch", json!({"id": "file:shop"}), "id: pass an id that search returned"),

@@ -117,7 +117,7 @@ impl Capture {
             let mut text = String::from_utf8_lossy(head).into_owned();
             let line_end = if text.ends_with('\n') { "" } else { "\n" };
             // Writing to a String cannot fail.
-            let _ = writeln!(text, "{line_end}[… {left_out} bytes left out …]");
+            let _ = writeln!(text, "{line_end}[… {left_out} bytes omitted …]");
             text.push_str(&String::from_utf8_lossy(tail));
             text
         } else {
@@ -214,7 +214,7 @@ mod tests {
             let text = result.text.as_bytes();
             assert_eq!(&text[..HEAD], &all[..HEAD], "{chunk}");
             assert_eq!(&text[text.len() - TAIL..], &all[all.len() - TAIL..], "{chunk}");
-            assert!(result.text.contains("75424 bytes left out"), "{chunk}");
+            assert!(result.text.contains("75424 bytes omitted"), "{chunk}");
             let path = folder.path().join("output/1.stdout");
             assert_eq!(std::fs::read(&path).unwrap(), all, "{chunk}");
             assert_eq!(result.kept, Kept::InFile { path, complete: true }, "{chunk}");
@@ -227,7 +227,7 @@ mod tests {
             (0..10_000).flat_map(|number| ["line ".to_owned(), number.to_string(), "\n".to_owned()]).collect();
         let (result, _folder) = captured(&[all.as_bytes()]).await;
         let (head, tail) = result.text.split_once("[… ").unwrap();
-        let (left_out, tail) = tail.split_once(" bytes left out …]\n").unwrap();
+        let (left_out, tail) = tail.split_once(" bytes omitted …]\n").unwrap();
         assert!(all.starts_with(head) && head.ends_with('\n') && all.ends_with(tail) && tail.starts_with("line "));
         assert_eq!(left_out.parse::<usize>().unwrap(), all.len() - head.len() - tail.len());
     }

@@ -2,15 +2,16 @@
 
 use crate::{
     protocol::{
-        Command, CommandEvent, CommandResult, EditFile, Edited, Failure, FileContent, FileList, Hello, Input,
-        ListFiles, MOST_ANSWER, MOST_SHORT_ANSWER, MovePath, Moved, Process, ProcessOutput, ProcessOutputRequest,
-        Processes, ReadFile, RemovePath, Removed, SearchFiles, SearchResults, Usage, WriteFile, Written,
+        ACTOR_HEADER, Actor, Command, CommandEvent, CommandResult, EditFile, Edited, Failure, FileContent, FileList,
+        Hello, Input, JournalPage, JournalRequest, ListFiles, MOST_ANSWER, MOST_SHORT_ANSWER, MOST_USAGE, MovePath,
+        Moved, Process, ProcessOutput, ProcessOutputRequest, Processes, ReadFile, RemovePath, Removed, SearchFiles,
+        SearchResults, Usage, WriteFile, Written,
     },
     reading::{self, COPIES, LIST_COPIES, Lines},
 };
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{Method, Request, Response, header::CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, Response, header::CONTENT_TYPE};
 use http_body_util::{Full, combinators::UnsyncBoxBody};
 use portcullis_budget::{Account, NoMemory};
 use serde::{Serialize, de::DeserializeOwned};
@@ -67,8 +68,8 @@ pub enum AgentError {
     Unreadable(String),
     /// The answer is larger than the protocol allows.
     #[error(
-        "the workspace's agent answered with more than the {most} bytes that are allowed, and was cut off: ask for less \
-         at a time; if that does not help, the agent is broken or was replaced: call restart_workspace"
+        "the workspace's agent sent more than the {most} allowed bytes, so the connection was closed: request less at a \
+         time; if that does not help, the agent is damaged or was replaced: call restart_workspace"
     )]
     TooLong {
         /// The limit, in bytes.
@@ -85,19 +86,27 @@ pub struct Client {
     transport: Arc<dyn Transport>,
     /// The account that is charged for the memory of answers.
     account: Account,
+    /// The header that names the actor of the requests.
+    actor: Option<HeaderValue>,
 }
 
 impl Client {
     /// A client that uses `transport`, without a limit on memory.
     #[must_use]
     pub fn new(transport: Arc<dyn Transport>) -> Self {
-        Self { transport, account: Account::unlimited() }
+        Self { transport, account: Account::unlimited(), actor: None }
     }
 
     /// The same client, with the memory of answers charged to `account`.
     #[must_use]
     pub fn charging(self, account: Account) -> Self {
         Self { account, ..self }
+    }
+
+    /// The same client, whose requests name `actor` for the journal.
+    #[must_use]
+    pub fn acting_as(self, actor: &Actor) -> Self {
+        Self { actor: actor.to_header(), ..self }
     }
 
     /// The version and home folder of the workspace agent.
@@ -228,7 +237,14 @@ impl Client {
 
     /// Measures the resource usage of the workspace.
     pub async fn usage(&self) -> Result<Usage, AgentError> {
-        self.get("/usage").await
+        let body = self.send::<()>(Method::GET, "/usage", None, Repeat::Safe).await?;
+        parse(&reading::whole(body, (MOST_USAGE, COPIES), &self.account).await?)
+    }
+
+    /// A page of the journal: what clients ran and changed lately.
+    pub async fn journal(&self, request: &JournalRequest) -> Result<JournalPage, AgentError> {
+        let body = self.send(Method::POST, "/journal", Some(request), Repeat::Safe).await?;
+        parse(&reading::whole(body, (MOST_SHORT_ANSWER, LIST_COPIES), &self.account).await?)
     }
 
     async fn get<A: DeserializeOwned>(&self, path: &str) -> Result<A, AgentError> {
@@ -271,10 +287,14 @@ impl Client {
     ) -> Result<AnswerBody, AgentError> {
         let body = body.map(serde_json::to_vec).transpose();
         let body = body.map_err(|error| AgentError::Unreadable(format!("nothing: {error}")))?;
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(format!("http://agent{path}"))
-            .header(CONTENT_TYPE, "application/json")
+            .header(CONTENT_TYPE, "application/json");
+        if let Some(actor) = &self.actor {
+            request = request.header(ACTOR_HEADER, actor);
+        }
+        let request = request
             .body(Full::from(body.unwrap_or_default()))
             .map_err(|error| AgentError::Unreadable(format!("nothing: {error}")))?;
         let response = self.transport.send(request, repeat).await?;
@@ -303,5 +323,5 @@ impl Drop for Abandon<'_> {
 }
 
 fn parse<A: DeserializeOwned>(json: &[u8]) -> Result<A, AgentError> {
-    serde_json::from_slice(json).map_err(|error| AgentError::Unreadable(format!("what cannot be read: {error}")))
+    serde_json::from_slice(json).map_err(|error| AgentError::Unreadable(format!("an invalid response: {error}")))
 }

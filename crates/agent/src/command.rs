@@ -3,9 +3,9 @@
 
 use crate::{
     capture::{Capture, Captured},
+    escaped_processes::EscapedProcesses,
     group::Group,
     protocol::TerminalSize,
-    strays::Strays,
     stream::{Sinks, Stream, Which},
 };
 use std::{
@@ -32,9 +32,9 @@ const DRAIN: Duration = Duration::from_millis(250);
 /// The time that SIGKILL may take. Longer only if the kernel is stuck.
 const KILL_WAIT: Duration = Duration::from_secs(2);
 /// The polling interval for the end of a group, where no signal reports it.
-const LOOK: Duration = Duration::from_millis(50);
+const POLL: Duration = Duration::from_millis(50);
 /// The polling interval while the command's background processes run.
-const LOOK_SELDOM: Duration = Duration::from_millis(500);
+const SLOW_POLL: Duration = Duration::from_millis(500);
 
 /// The open standard input of a command; `None` once it is closed.
 pub type OpenStdin = Arc<Mutex<Option<Writing>>>;
@@ -126,8 +126,8 @@ pub async fn start(
     } else {
         (Capture::new(job.files.stdout), Capture::new(job.files.stderr))
     };
-    let strays = Strays::of(&job.id);
-    let (mark, id) = strays.mark();
+    let escaped = EscapedProcesses::of(&job.id);
+    let (mark, id) = escaped.mark();
     let mut command = Command::new(&job.program);
     command.args(&job.args).current_dir(&job.cwd).env_clear().envs(job.env).env(mark, id);
     // A last resort: it applies only if the runtime drops an unfinished watch.
@@ -158,7 +158,7 @@ pub async fn start(
         stderr: Stream::new(Which::Stderr, errors, stderr),
         child,
         group,
-        strays,
+        escaped,
         cancel,
         started: Instant::now(),
         sinks: job.sinks,
@@ -242,13 +242,13 @@ enum Event {
     Fed,
     Due,
     Cancelled,
-    Look,
+    Poll,
 }
 
 struct Watch {
     child: Child,
     group: Group,
-    strays: Strays,
+    escaped: EscapedProcesses,
     cancel: CancellationToken,
     started: Instant,
     stdout: Stream<Reading>,
@@ -273,7 +273,7 @@ impl Watch {
         let mut due = timeout.map(|timeout| self.started + timeout);
         loop {
             let ended = self.ended.is_some();
-            let look = if phase == Phase::Lingering { LOOK_SELDOM } else { LOOK };
+            let look = if phase == Phase::Lingering { SLOW_POLL } else { POLL };
             // All branches are cancel-safe. Work that must not be cancelled is done after the select.
             let event = tokio::select! {
                 count = self.stdout.read() => Event::Stdout(count),
@@ -282,15 +282,15 @@ impl Watch {
                 () = &mut feed, if feeding => Event::Fed,
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => Event::Due,
                 () = self.cancel.cancelled(), if !self.cancelled => Event::Cancelled,
-                () = sleep(look), if ended => Event::Look,
+                () = sleep(look), if ended => Event::Poll,
             };
             match event {
                 Event::Stdout(count) => self.stdout.take(count, &self.sinks).await,
                 Event::Stderr(count) => self.stderr.take(count, &self.sinks).await,
                 Event::Fed => feeding = false,
                 // Escaped processes may fork faster than they die, so they are killed again.
-                Event::Look if phase == Phase::Killed => self.strays.kill().await,
-                Event::Look => {}
+                Event::Poll if phase == Phase::Killed => self.escaped.kill().await,
+                Event::Poll => {}
                 Event::Exited(status) => {
                     let status = status.ok();
                     self.ended = Some((status, self.started.elapsed()));
@@ -322,7 +322,7 @@ impl Watch {
                     }
                     Phase::Terminating => {
                         self.group.kill();
-                        self.strays.kill().await;
+                        self.escaped.kill().await;
                         phase = Phase::Killed;
                         due = Some(Instant::now() + KILL_WAIT);
                     }
@@ -344,7 +344,7 @@ impl Watch {
                 }
                 Phase::Lingering if !self.group.is_alive() => return,
                 Phase::Terminating | Phase::Killed
-                    if self.ended.is_some() && !self.group.is_alive() && !self.strays.is_any().await =>
+                    if self.ended.is_some() && !self.group.is_alive() && !self.escaped.is_any().await =>
                 {
                     self.drain().await;
                     return self.send_report(false).await;
@@ -356,7 +356,7 @@ impl Watch {
 
     async fn terminate(&self) -> Instant {
         self.group.terminate();
-        self.strays.terminate().await;
+        self.escaped.terminate().await;
         Instant::now() + GRACE
     }
 

@@ -15,7 +15,7 @@ use tokio::{
 };
 
 /// The time to wait for a socket that does not exist yet.
-const PATIENCE: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The interval between connection attempts.
 const TRY: Duration = Duration::from_millis(20);
 /// The size of the copy buffers, in bytes: the capacity of a pipe.
@@ -36,7 +36,7 @@ pub async fn connect(socket: &Path) -> io::Result<()> {
 }
 
 async fn open(socket: &Path) -> io::Result<UnixStream> {
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + CONNECT_TIMEOUT;
     loop {
         match UnixStream::connect(socket).await {
             // The workspace agent is starting or restarting.

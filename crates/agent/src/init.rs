@@ -24,7 +24,7 @@ const GRACE: Duration = Duration::from_secs(2);
 /// The time that SIGKILL may take. Longer only if the kernel is stuck, or if the processes fork faster than they die.
 const KILL_TIME: Duration = Duration::from_secs(5);
 /// The polling interval where no signal reports a change.
-const LOOK: Duration = Duration::from_millis(50);
+const POLL: Duration = Duration::from_millis(50);
 /// The pause before a restart, if the service ended early or could not be started.
 const PAUSE: Duration = Duration::from_secs(1);
 /// A service that ends within this time has ended early.
@@ -73,12 +73,12 @@ impl Init {
                         self.end_orphans().await;
                         return Some(why);
                     }
-                    tracing::error!(how, "the agent's service ended; what ran in it is ended, and it is started again");
+                    tracing::error!(how, "the agent's service ended; its processes are ended, and it is restarted");
                     self.end_orphans().await;
                     if started.elapsed() < YOUNG { PAUSE } else { Duration::ZERO }
                 }
                 Err(error) => {
-                    tracing::error!(%error, "the agent's service could not be started; that is tried again");
+                    tracing::error!(%error, "the agent's service could not be started; retrying");
                     PAUSE
                 }
             };
@@ -148,7 +148,7 @@ impl Init {
             }
             tokio::select! {
                 _ = self.children.recv() => {}
-                () = sleep(LOOK) => {}
+                () = sleep(POLL) => {}
             }
         }
     }

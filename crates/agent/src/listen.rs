@@ -47,7 +47,7 @@ pub async fn serve(listener: UnixListener, agent: &Agent, stop: CancellationToke
                 });
             }
             Err(error) => {
-                tracing::warn!(%error, "a connection could not be taken");
+                tracing::warn!(%error, "a connection could not be accepted");
                 sleep(PAUSE).await;
             }
         }

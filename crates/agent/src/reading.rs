@@ -75,7 +75,7 @@ impl Lines {
                 return Err(AgentError::TooLong { most: MOST_COMMAND_EVENT });
             }
             let Some(frame) = self.body.frame().await else {
-                return Err(Lost { why: "the answer ended too early".to_owned(), maybe_done: true }.into());
+                return Err(Lost { why: "the response ended too early".to_owned(), maybe_done: true }.into());
             };
             let Ok(data) = frame?.into_data() else { continue };
             if !charged && (searched + data.len()) as u64 > SHORT_LINE {
@@ -114,7 +114,7 @@ mod tests {
         let pool = Pool::new(10 << 20);
         let account = account(&pool);
         let cut = whole(endless(&[b'x'; 1000]), (1 << 20, COPIES), &account).await.unwrap_err();
-        assert!(cut.to_string().contains("more than the 1048576 bytes"), "{cut}");
+        assert!(cut.to_string().contains("more than the 1048576 allowed bytes"), "{cut}");
         let cut = Lines::of(endless(&[b'x'; 1000])).next(&account).await.unwrap_err();
         assert!(matches!(cut, AgentError::TooLong { most: MOST_COMMAND_EVENT }), "{cut}");
         let declared = whole(answer(Body::from(vec![0; 1 << 20])), (1000, COPIES), &account).await.unwrap_err();

@@ -8,13 +8,13 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{CustomResource, KubeSchema};
 use portcullis_core::{
-    account::{CheckLease, ProviderRefusal, ProviderSession, SESSION_LIFETIME, SealedToken},
+    account::{CheckLease, CheckedEvidence, ProviderRefusal, ProviderSession, SESSION_LIFETIME, SealedToken},
     grant::GrantUser,
 };
 use serde::{Deserialize, Serialize};
 
-/// A user's account at an identity provider, as the servers of an endpoint know it. Deleting it forgets the token, and which
-/// of the user's browser sessions the provider ended.
+/// A user's account at an identity provider: the provider's token, and the provider sessions that have ended. Deleting
+/// it deletes both.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[expect(clippy::duplicated_attributes, reason = "each printcolumn has a type and a path of its own")]
 #[kube(
@@ -44,30 +44,38 @@ pub struct OAuthAccountSpec {
     /// The user.
     #[x_kube(validation = Rule::new("self.id == oldSelf.id").message("cannot be changed"))]
     pub user: GrantUser,
-    /// When the user last signed in; absent where only the provider has spoken of the user.
+    /// The user's last sign-in; absent if the account was created by a logout message of the provider.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Time>")]
     pub signed_in_at: Option<Timestamp>,
-    /// The provider's token, sealed with the endpoint's keys for this endpoint and user; absent where the provider gave none.
+    /// The provider's token, sealed with the endpoint's keys for this endpoint and user; absent if the provider issued
+    /// none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16_384))]
     pub token: Option<SealedToken>,
-    /// When the provider last let the user in: at a sign-in, or when it was asked again. Absent where it must be asked at the
-    /// next refresh.
+    /// The last time the provider let the user in, at a sign-in or a recheck. Absent if the next refresh must recheck.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Time>")]
     pub checked_at: Option<Timestamp>,
-    /// The server that uses the token now: it may count once only.
+    /// The server that uses the token now, since providers may accept a token only once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<CheckLease>,
-    /// Set when the provider no longer lets the user in: sessions and grants from before end.
+    /// Set when the provider no longer lets the user in. Earlier sessions and grants end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<ProviderRefusal>,
-    /// Browser sessions that began before or in this second have ended at the provider.
+    /// What the provider said when it was last asked again. Sessions from before count with it, not with their own sign-in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checked_evidence: Option<CheckedEvidence>,
+    /// An administrator ended the access of the user in the console: sessions and grants end whose user signed in before or
+    /// in this second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Time>")]
+    pub access_ends_before: Option<Timestamp>,
+    /// Browser sessions that began before or in this second have ended: at the provider, or because the user signed out everywhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Time>")]
     pub sessions_end_before: Option<Timestamp>,
-    /// The provider's sessions in which the user signed in recently, the latest last.
+    /// The provider sessions of recent sign-ins, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
@@ -75,15 +83,15 @@ pub struct OAuthAccountSpec {
 }
 
 impl OAuthAccountSpec {
-    /// When the account was last written for a reason.
+    /// The time of the newest event that the account records.
     #[must_use]
     pub fn last_news(&self) -> Option<Timestamp> {
         let times = [self.signed_in_at, self.checked_at, self.refused.as_ref().map(|refused| refused.at)];
         let sessions = self.sessions.iter().map(|session| Some(session.at));
-        times.into_iter().chain([self.sessions_end_before]).chain(sessions).flatten().max()
+        times.into_iter().chain([self.sessions_end_before, self.access_ends_before]).chain(sessions).flatten().max()
     }
 
-    /// Whether nothing needs it any more: the user has no grant, and every browser session from before has expired.
+    /// Whether the account can be deleted: the user has no grant, and every earlier browser session has expired.
     #[must_use]
     pub fn is_over(&self, no_grants: bool, now: Timestamp) -> bool {
         no_grants && self.last_news().is_none_or(|last| now.duration_since(last) >= SESSION_LIFETIME)

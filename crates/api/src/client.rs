@@ -8,8 +8,8 @@ use portcullis_core::client::{ClientType, Grant, PrivateKeyJwt};
 use portcullis_core::{quantity::Span, redirect_uri, scope::Scope};
 use serde::{Deserialize, Serialize};
 
-/// An OAuth client (RFC 6749 §2) of an endpoint in the same namespace. Its client id is its name; the operator makes
-/// and rotates its secret, and writes both to a Secret for whoever sets the agent up.
+/// An OAuth client (RFC 6749 §2) of an endpoint in the same namespace. Its client id is its name. The operator
+/// generates and rotates its secret, and writes both to a Secret, from which the agent is configured.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "portcullis.dev",
@@ -61,16 +61,17 @@ pub struct OAuthClientSpec {
     #[x_kube(validation = Rule::new("self == oldSelf")
         .message("cannot be changed; make a new OAuthClient for the other endpoint"))]
     pub endpoint_ref: EndpointRef,
-    /// What the consent page calls it; omitted: as the preset says, or the name.
+    /// The name on the consent page. Default: the preset's, or `metadata.name`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     #[x_kube(validation = Rule::new("!self.matches('[[:cntrl:]]')").message("must have no control characters"))]
     pub display_name: Option<String>,
-    /// A well-known client, which fills in type, grants and redirect URIs.
+    /// A well-known client, which sets defaults for type, grants and redirect URIs.
     #[serde(default)]
     pub preset: Preset,
-    /// Where the client may be called back, matched exactly (RFC 9700 §2.1), the port of a loopback address excepted.
-    /// Added to the preset's. An app's own scheme is fine: `app://callback`, `com.example.app:/callback` (RFC 8252 §7.1).
+    /// Redirect URIs, in addition to the preset's. They are matched exactly (RFC 9700 §2.1), except for the port of a
+    /// loopback address. Private-use schemes are allowed: `app://callback`, `com.example.app:/callback` (RFC 8252
+    /// §7.1).
     #[serde(default)]
     #[schemars(length(max = redirect_uri::MAX_COUNT), inner(length(min = 1, max = redirect_uri::MAX_LENGTH)))]
     #[x_kube(
@@ -83,25 +84,25 @@ pub struct OAuthClientSpec {
         validation = rules::redirect_uris(redirect_uri::Rule::Scheme)
     )]
     pub redirect_uris: Vec<String>,
-    /// Whether the client can keep a secret; omitted: as the preset says. `custom` is Confidential.
+    /// Whether the client can keep a secret. Default: the preset's; `custom` is Confidential.
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
     pub client_type: Option<ClientType>,
-    /// How it obtains tokens; omitted: as the preset says, `authorization_code` and `refresh_token`.
+    /// The grant types that the client may use. Default: the preset's, `authorization_code` and `refresh_token`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 3))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub grants: Option<Vec<Grant>>,
-    /// The most that its tokens may be good for.
+    /// The scopes that its tokens may have.
     #[schemars(length(min = 1, max = 6))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub scopes: Vec<Scope>,
     /// The Secret that the operator writes and rotates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<GeneratedSecret>,
-    /// A Secret that somebody else keeps, instead of one that the operator writes.
+    /// An existing Secret, instead of one that the operator writes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub existing_secret: Option<ExistingSecret>,
-    /// The keys that the client signs its assertions with, instead of a secret (`private_key_jwt`, RFC 7523).
+    /// The public keys that verify the client's assertions, instead of a secret (`private_key_jwt`, RFC 7523).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub private_key_jwt: Option<PrivateKeyJwt>,
     /// Set by the server for a client that registered itself (RFC 7591).
@@ -130,9 +131,10 @@ impl OAuthClientSpec {
 
 /// The CEL expression for the client type of `spec`, as [`OAuthClientSpec::client_type`] has it.
 fn type_of(spec: &str) -> String {
-    format!(
-        "(has({spec}.type) ? {spec}.type : ({spec}.preset in ['claude-code', 'cursor', 'vscode', 'gemini-cli'] ? 'Public' : 'Confidential'))"
-    )
+    let public = Preset::ALL.into_iter().filter(|preset| preset.client_type() == ClientType::Public);
+    let public: Vec<String> = public.map(|preset| format!("'{}'", preset.name())).collect();
+    let public = public.join(", ");
+    format!("(has({spec}.type) ? {spec}.type : ({spec}.preset in [{public}] ? 'Public' : 'Confidential'))")
 }
 
 /// The name of an endpoint.
@@ -143,16 +145,16 @@ pub struct EndpointRef {
     pub name: String,
 }
 
-/// The Secret that the operator makes for a client, with `client-id`, `client-secret`, `url` and `token-url`.
+/// The Secret that the operator creates for a client, with `client-id`, `client-secret`, `url` and `token-url`.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GeneratedSecret {
-    /// The Secret's name; omitted: the client's name and `-oauth`.
+    /// The Secret's name. Default: the client's name with the suffix `-oauth`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = rules::object_name())]
     pub name: Option<String>,
-    /// When the secret is replaced; omitted: never, until the Secret is deleted.
+    /// The rotation schedule. Default: the secret is replaced only when the Secret is deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation: Option<Rotation>,
 }
@@ -167,22 +169,22 @@ pub struct Rotation {
     /// The age at which a secret is replaced: at least 1 hour.
     #[x_kube(validation = rules::span("1h", "87600h"))]
     pub interval: Span,
-    /// How long the old secret stays valid beside the new one.
+    /// How long the old secret remains valid after a rotation.
     #[serde(default = "Rotation::default_overlap")]
     #[x_kube(validation = rules::span("0s", "87600h"))]
     pub overlap: Span,
 }
 
 impl Rotation {
-    /// How long the old secret stays valid where nothing is said.
+    /// The default of `overlap`.
     #[must_use]
     pub fn default_overlap() -> Span {
         Span::from_secs(30 * 60)
     }
 }
 
-/// A Secret that somebody else keeps. It must carry the label `portcullis.dev/endpoint` with the endpoint's name, so
-/// that the operator need not watch every Secret of the cluster.
+/// An existing Secret. It must have the label `portcullis.dev/endpoint` with the endpoint's name, since the operator
+/// watches only Secrets with this label.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ExistingSecret {
@@ -190,7 +192,7 @@ pub struct ExistingSecret {
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = rules::object_name())]
     pub name: String,
-    /// The key that holds the client secret: at least 32 characters, random.
+    /// The key of the client secret in the Secret. The secret must be random and have at least 32 characters.
     #[serde(default = "ExistingSecret::default_key")]
     #[schemars(length(min = 1, max = 253))]
     pub key: String,
@@ -202,45 +204,45 @@ impl ExistingSecret {
     }
 }
 
-/// That a client registered itself.
+/// The registration of a client that registered itself.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Registration {
-    /// When the registration ends, and the operator deletes the client.
+    /// The expiry of the registration. The operator deletes the client then.
     #[schemars(with = "k8s_openapi::apimachinery::pkg::apis::meta::v1::Time")]
     pub expires_at: Timestamp,
-    /// A keyed hash of the network that the registration came from, by which one network is kept from taking all places. The
+    /// A keyed hash of the network that the registration came from, for the quota of registrations per network. The
     /// address cannot be derived from it without the endpoint's keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub source: Option<String>,
 }
 
-/// What the operator found.
+/// The state that the operator observed.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OAuthClientStatus {
-    /// The generation of the spec that this status speaks of.
+    /// The generation of the spec that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// What the agent presents as `client_id`.
+    /// The client's `client_id`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_id: Option<String>,
     /// The Secret with the client's credentials; absent for a Public client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_name: Option<String>,
-    /// When the secret was last made.
+    /// The time at which the secret was generated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>")]
     pub rotated_at: Option<Timestamp>,
-    /// When it will be replaced.
+    /// The time of the next rotation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>")]
     pub next_rotation: Option<Timestamp>,
-    /// The value of the annotation `portcullis.dev/rotate` that was acted on last.
+    /// The value of the annotation `portcullis.dev/rotate` that last caused a rotation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotated_for: Option<String>,
-    /// Grants that count: approvals by users that neither ended nor were taken back. Told at most once a minute.
+    /// The number of valid grants, which are neither expired nor revoked. Updated at most once a minute.
     #[serde(default)]
     pub active_grants: i32,
     /// `Ready`, `CredentialsLoaded`.

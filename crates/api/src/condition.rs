@@ -3,55 +3,57 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-/// Everything below holds.
+/// Every other condition that affects readiness is true.
 pub const READY: &str = "Ready";
 /// Enough server pods are ready.
 pub const AVAILABLE: &str = "Available";
-/// The way in from outside the cluster exists.
+/// The Ingress or HTTPRoute exists and is accepted.
 pub const EXPOSED: &str = "Exposed";
 /// Every server pod has loaded the newest configuration and credentials.
 pub const CREDENTIALS_LOADED: &str = "CredentialsLoaded";
-/// The operator went through a client's first steps and every server answered as it should.
+/// The operator performed a client's first requests, and every server responded correctly.
 pub const VERIFIED: &str = "Verified";
-/// An admission policy confines the servers' exec to workspaces; where it is false they have no right to exec, and so is
-/// `Ready`.
+/// An admission policy confines the servers' exec to workspaces. While it is false, the servers have no permission to
+/// exec, and `Ready` is false too.
 pub const EXEC_CONFINED: &str = "ExecConfined";
-/// An admission policy confines the writes of the servers to the objects of their own endpoint. `Ready` does not follow it.
+/// An admission policy confines the writes of the servers to the objects of their own endpoint. It does not affect
+/// `Ready`.
 pub const WRITES_CONFINED: &str = "WritesConfined";
-/// No forwarding headers come from addresses that are not in `spec.network.trustedProxies`. `Ready` does not follow it: a
-/// client may have made the headers up.
+/// No forwarding headers come from addresses that are not in `spec.network.trustedProxies`. It does not affect `Ready`,
+/// since a client can forge the headers.
 pub const CLIENT_ADDRESSES_KNOWN: &str = "ClientAddressesKnown";
-/// Every way to sign in of `spec.login` can be used. Only there where there are any. Where it is false, so is `Ready`, as
-/// the manifest asks for more than there is; logins that can be used, connected agents and unattended ones go on.
+/// Every login of `spec.login` can be used. Present only if there are logins. If it is false, `Ready` is false too;
+/// usable logins, connected agents and unattended agents continue to work.
 pub const LOGINS_READY: &str = "LoginsReady";
-/// What the manifest asks for is on its way. By the rules of kstatus it is there only while it is true.
+/// The operator is applying the manifest. By the rules of kstatus, it is present only while it is true.
 pub const RECONCILING: &str = "Reconciling";
-/// What the manifest asks for is not reached without help. There only while it is true, and `Reconciling` is not then.
+/// The operator cannot apply the manifest without a change by a person. Present only while it is true, and never
+/// together with `Reconciling`.
 pub const STALLED: &str = "Stalled";
 
-/// `spec.limits` fit the memory limit of the servers. Only there where they do not: large requests are refused then.
+/// `spec.limits` fit the memory limit of the servers. Present only while false: large requests are rejected then.
 pub const LIMITS_FIT: &str = "LimitsFit";
 
-/// Every pattern of `spec.tools` matches a tool. Only there where one does not: one with `*`, or one that was stored
-/// before admission refused it.
+/// Every pattern of `spec.tools` matches a tool. Present only while false: for a pattern with `*`, or one that was
+/// stored before admission rejected it.
 pub const TOOLS_KNOWN: &str = "ToolsKnown";
 
-/// The endpoint has the pages below `/console`. Only there where it has not: its own URL, or an alias, uses that path.
+/// The endpoint has the pages below `/console`. Present only while false: its own URL, or an alias, uses that path.
 pub const CONSOLE_SERVED: &str = "ConsoleServed";
 
-/// Of an `OAuthUser`: every grant that it ends is revoked.
+/// For an `OAuthUser`: every grant that it ends is revoked.
 pub const ENDED: &str = "Ended";
 
-/// What a reconcile found about one condition type.
+/// The observed state of one condition type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// One of the condition types of this module.
     pub kind: &'static str,
     /// True or false; `None` is `Unknown`.
     pub holds: Option<bool>,
-    /// `CamelCase` word for machines.
+    /// The `CamelCase` reason, for programs.
     pub reason: &'static str,
-    /// A sentence for people: what was found and, unless it holds, what to do.
+    /// A sentence for people: the observed state and, unless it holds, the remedy.
     pub message: String,
 }
 

@@ -10,17 +10,17 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use kube::CustomResourceExt;
 use serde_json::{Value, json};
 
-/// How Kubernetes spells a quantity, such as `20m` or `128Mi`; the pattern is that of its own tools.
+/// The syntax of a Kubernetes quantity, such as `20m` or `128Mi`; the same pattern as in Kubernetes' own tools.
 const QUANTITY_PATTERN: &str = r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$";
 
-/// Why a definition could not be written down.
+/// Why a definition could not be serialized.
 #[derive(Debug, thiserror::Error)]
 pub enum CrdError {
-    /// It has no JSON form.
-    #[error("a CustomResourceDefinition could not be turned into JSON")]
+    /// The JSON serialization failed.
+    #[error("a CustomResourceDefinition could not be serialized as JSON")]
     Json(#[from] serde_json::Error),
-    /// It has no YAML form.
-    #[error("a CustomResourceDefinition could not be written as YAML")]
+    /// The YAML serialization failed.
+    #[error("a CustomResourceDefinition could not be serialized as YAML")]
     Yaml(#[from] serde_saphyr::SerializeError),
 }
 
@@ -44,7 +44,7 @@ pub fn of<K: CustomResourceExt>() -> CustomResourceDefinition {
     tidied(K::crd())
 }
 
-/// One definition as a YAML document, as it stands in `crds/PLURAL.yaml`.
+/// One definition as a YAML document, as in `crds/PLURAL.yaml`.
 pub fn to_yaml(crd: &CustomResourceDefinition) -> Result<String, CrdError> {
     let mut value = serde_json::to_value(crd)?;
     whole_numbers(&mut value);
@@ -61,7 +61,7 @@ fn tidied(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
         let Some(properties) = root.properties.as_mut() else { continue };
         // The text on the type speaks of the object; derive puts it on the spec.
         if let Some(spec) = properties.get_mut("spec") {
-            root.description = spec.description.replace("What is wanted.".to_owned());
+            root.description = spec.description.replace("The desired state.".to_owned());
         }
         // What has no status counts as ready by the rules of kstatus. So it has one from the start, of no generation.
         if let Some(status) = properties.get_mut("status")
@@ -101,8 +101,8 @@ fn tidy(schema: &mut JSONSchemaProps) {
     }
 }
 
-/// Numbers without a fraction become integers, as `kubectl` and API servers take them: `100.0`, `1e3`. In definitions,
-/// limits are of a floating-point type.
+/// Converts numbers without a fraction (`100.0`, `1e3`) to integers, as `kubectl` and API servers do. Limits in
+/// definitions have a floating-point type.
 pub(super) fn whole_numbers(value: &mut Value) {
     match value {
         Value::Number(number) => {

@@ -11,18 +11,18 @@ use std::collections::BTreeMap;
     .message("ingress, gateway and none exclude each other; keep one"))]
 #[serde(rename_all = "camelCase")]
 pub struct Exposure {
-    /// By an Ingress.
+    /// Creates an Ingress.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ingress: Option<IngressExposure>,
-    /// By an HTTPRoute of the Gateway API.
+    /// Creates an HTTPRoute of the Gateway API.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<GatewayExposure>,
-    /// Not at all: only inside the cluster, or by a route made elsewhere.
+    /// Creates nothing: the endpoint is used inside the cluster only, or its route is managed elsewhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub none: Option<NoExposure>,
 }
 
-/// Says that nothing leads to the endpoint from outside the cluster.
+/// The operator creates no route to the endpoint.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NoExposure {}
 
@@ -30,18 +30,18 @@ pub struct NoExposure {}
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct IngressExposure {
-    /// The IngressClass; omitted: the cluster's default.
+    /// The IngressClass. Default: the cluster's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = rules::object_name())]
     pub class_name: Option<String>,
-    /// Annotations for the Ingress. Those that CORS needs are the operator's.
+    /// Annotations of the Ingress. The operator adds those for CORS.
     #[serde(default)]
     #[schemars(extend("maxProperties" = 64))]
     #[x_kube(validation = Rule::new("self.all(k, !k.startsWith('portcullis.dev/') && !k.startsWith('nginx.ingress.kubernetes.io/cors-') && k != 'nginx.ingress.kubernetes.io/enable-cors')")
         .message("portcullis.dev/… and nginx CORS annotations are written by the operator; use spec.cors instead"))]
     pub annotations: BTreeMap<String, String>,
-    /// The certificate. Omitted: the controller's default certificate.
+    /// The certificate. Default: the ingress controller's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<IngressTls>,
 }
@@ -52,25 +52,25 @@ pub struct IngressExposure {
     .message("needs secretName, issuerRef, or both"))]
 #[serde(rename_all = "camelCase")]
 pub struct IngressTls {
-    /// A `kubernetes.io/tls` Secret in the endpoint's namespace. With `issuerRef` it is where cert-manager keeps the
-    /// certificate; omitted: `ENDPOINT-tls`.
+    /// A `kubernetes.io/tls` Secret in the endpoint's namespace. With `issuerRef`, cert-manager writes the certificate
+    /// to it, by default to `ENDPOINT-tls`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = rules::object_name())]
     pub secret_name: Option<String>,
-    /// Whom cert-manager asks for the certificate.
+    /// The cert-manager issuer of the certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuer_ref: Option<IssuerRef>,
 }
 
-/// An issuer of cert-manager.
+/// A cert-manager issuer.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[x_kube(validation = Rule::new("self.group != 'cert-manager.io' || self.kind in ['Issuer', 'ClusterIssuer']")
     .field_path(".kind")
     .message("must be Issuer or ClusterIssuer; an issuer of another kind needs its group too"))]
 #[serde(rename_all = "camelCase")]
 pub struct IssuerRef {
-    /// Its name.
+    /// The issuer's name.
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = rules::object_name())]
     pub name: String,
@@ -78,7 +78,7 @@ pub struct IssuerRef {
     #[serde(default = "IssuerRef::default_kind")]
     #[schemars(length(min = 1, max = 63))]
     pub kind: String,
-    /// The group of that kind.
+    /// The API group of the kind.
     #[serde(default = "IssuerRef::default_group")]
     #[schemars(length(min = 1, max = 253))]
     pub group: String,
@@ -97,12 +97,12 @@ impl IssuerRef {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GatewayExposure {
-    /// The Gateways that lead to the endpoint. Their listeners must allow routes of this namespace.
+    /// The Gateways that route to the endpoint. Their listeners must allow routes from this namespace.
     #[schemars(length(min = 1, max = 8))]
     #[x_kube(validation = Rule::new("self.all(p, self.exists_one(q, p.name == q.name && (has(p.__namespace__) ? p.__namespace__ : '') == (has(q.__namespace__) ? q.__namespace__ : '') && (!has(p.sectionName) || !has(q.sectionName) || p.sectionName == q.sectionName)))")
         .message("each Gateway may be there once, or once for each of its listeners, by sectionName"))]
     pub parent_refs: Vec<ParentRef>,
-    /// Annotations for the HTTPRoute.
+    /// Annotations of the HTTPRoute.
     #[serde(default)]
     #[schemars(extend("maxProperties" = 64))]
     #[x_kube(validation = Rule::new("self.all(k, !k.startsWith('portcullis.dev/'))")
@@ -118,12 +118,12 @@ pub struct ParentRef {
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = rules::object_name())]
     pub name: String,
-    /// Its namespace; omitted: the endpoint's.
+    /// The Gateway's namespace. Default: the endpoint's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     #[x_kube(validation = rules::object_name())]
     pub namespace: Option<String>,
-    /// One of its listeners; omitted: all that fit.
+    /// One listener of the Gateway. Default: all matching listeners.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = rules::object_name())]

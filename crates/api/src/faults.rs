@@ -14,7 +14,7 @@ use std::fmt;
 pub struct Fault {
     /// The path in the manifest, such as `spec.pod.env[0].value`.
     pub field: String,
-    /// What is wrong and what to do.
+    /// The problem and its remedy.
     pub message: String,
 }
 
@@ -87,7 +87,7 @@ fn unresolved(text: &str, names: &[&str]) -> Vec<String> {
                     (true, []) => "; the template has none: add it to spec.parameters".to_owned(),
                     (true, names) => format!("; add it to spec.parameters, or use one of {}", names.join(", ")),
                 };
-                found.push(format!("there is no parameter {name:?}{remedy}"));
+                found.push(format!("parameter {name:?} does not exist{remedy}"));
             }
         }
     }
@@ -127,7 +127,7 @@ mod tests {
             spec["pod"][field] = value;
             spec
         };
-        let near = "there is no parameter \"timezon\"; did you mean timezone?";
+        let near = "parameter \"timezon\" does not exist; did you mean timezone?";
         let mut storage = pod("command", json!([]));
         storage["storage"] = json!({"size": "$(parameters.timezon)"});
         for (spec, field, says) in [
@@ -140,7 +140,7 @@ mod tests {
             (
                 pod("env", json!([{"name": "A", "value": "$(parameters.x)"}])),
                 "env[0].value",
-                "there is no parameter \"x\"; add it to spec.parameters, or use one of timezone",
+                "parameter \"x\" does not exist; add it to spec.parameters, or use one of timezone",
             ),
             (
                 pod("command", json!(["$(parameters.timezone"])),
@@ -150,7 +150,7 @@ mod tests {
             (
                 json!({"pod": {"image": "a:$(parameters.tz)"}}),
                 "image",
-                "there is no parameter \"tz\"; the template has none: add it to spec.parameters",
+                "parameter \"tz\" does not exist; the template has none: add it to spec.parameters",
             ),
             (pod("image", json!("a b")), "image", "\"a b\" is not an image reference; remove the white space"),
         ] {

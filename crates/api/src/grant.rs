@@ -12,7 +12,7 @@ use portcullis_core::Scope;
 use portcullis_core::grant::{GrantUser, LoginEvidence, RefreshState, RevocationReason};
 use serde::{Deserialize, Serialize};
 
-/// A user's consent to a client. Deleting it cuts the client off at once, at every server.
+/// A user's consent to a client. Deleting it ends the client's access at once, on every server.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[expect(clippy::duplicated_attributes, reason = "each printcolumn has a type and a path of its own")]
 #[kube(
@@ -46,41 +46,41 @@ pub struct OAuthGrantSpec {
     #[schemars(length(min = 1, max = 2048))]
     #[x_kube(validation = Rule::new("self == oldSelf").message("cannot be changed"))]
     pub client_id: String,
-    /// Who consented.
+    /// The user who consented.
     #[x_kube(validation = Rule::new("self.id == oldSelf.id").message("cannot be changed"))]
     pub user: GrantUser,
-    /// To what.
+    /// The scopes of the consent.
     #[schemars(length(min = 1, max = 6))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub scopes: Vec<Scope>,
     /// The resource that the tokens are for (RFC 8707).
     #[schemars(length(min = 1, max = 512))]
     pub resource: String,
-    /// When it ends, however much it is used.
+    /// The expiry of the grant, regardless of its use.
     #[schemars(with = "Time")]
     pub expires_at: Timestamp,
-    /// When the user signed in with the session that gave it. `notBefore` of an `OAuthUser` is compared with it. Absent in
-    /// grants of older servers.
+    /// The start of the session in which the user consented. `notBefore` of an `OAuthUser` is compared with it. Absent
+    /// in grants of older servers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Time>")]
     pub signed_in_at: Option<Timestamp>,
-    /// The refresh token of now; absent where the client gets none.
+    /// The current refresh token; absent if the client has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refresh: Option<RefreshState>,
-    /// Why the user was let in; absent in grants that an older version made.
+    /// Why the user was let in. Absent in grants of older servers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<LoginEvidence>,
-    /// Set when it no longer counts; it is deleted a while later.
+    /// Set when the grant is revoked. The grant is deleted some time later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked: Option<Revocation>,
 }
 
-/// How long before its grant an authorization code can have been made, at most.
+/// The maximum age of an authorization code when its grant is created.
 const REDEEMED_WITHIN: SignedDuration = SignedDuration::from_secs(60);
 
 impl OAuthGrant {
-    /// When the access that it stands for began: when its user signed in, else the earliest time at which its code can have
-    /// been made.
+    /// The beginning of the access: the user's sign-in, otherwise the earliest time at which its code can have been
+    /// issued.
     #[must_use]
     pub fn began(&self) -> Timestamp {
         let earliest = || {
@@ -91,14 +91,14 @@ impl OAuthGrant {
     }
 }
 
-/// Why and since when a grant no longer counts.
+/// Why and when a grant was revoked.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Revocation {
-    /// Since when.
+    /// The time of the revocation.
     #[schemars(with = "Time")]
     pub at: Timestamp,
-    /// Why.
+    /// The reason.
     pub reason: RevocationReason,
 }
 
@@ -113,11 +113,11 @@ impl Revocation {
     }
 }
 
-/// What servers noticed.
+/// The state that the servers observed.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OAuthGrantStatus {
-    /// When it was last used, to within a few minutes.
+    /// The last use of the grant, accurate to a few minutes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Time>")]
     pub last_used: Option<Timestamp>,

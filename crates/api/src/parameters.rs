@@ -7,92 +7,92 @@ use std::{collections::BTreeMap, fmt};
 
 pub(super) const OPEN: &str = "$(parameters.";
 const LONGEST: usize = 512;
-/// What a pattern may take in memory: enough for any that is meant well.
+/// The maximum memory of a compiled pattern, enough for any reasonable one.
 const PATTERN_MEMORY: usize = 1 << 20;
-/// How deep its groups may be nested.
+/// The maximum nesting of its groups.
 const PATTERN_NESTING: u32 = 50;
-/// How long it may be, in bytes: four for each character that the custom resource allows.
+/// The maximum length of a pattern in bytes: four for each character that the custom resource allows.
 const LONGEST_PATTERN: usize = 4 * 256;
 
-/// Why a workspace cannot be made with the parameters that were given. Each says to an agent what to do.
+/// Why a workspace cannot be created with the given parameters. Each message contains the remedy for an agent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParameterProblem {
-    /// No such parameter.
+    /// The parameter does not exist.
     #[error("there is no parameter {name:?}; {}", possible(.existing))]
     Unknown {
-        /// What was given.
+        /// The given value.
         name: String,
-        /// What the template has.
+        /// The parameters of the template.
         existing: Vec<String>,
     },
-    /// It has no default.
-    #[error("parameter {name:?} must be given{}", described(.description))]
+    /// The parameter has no default and is missing.
+    #[error("parameter {name:?} is required{}", described(.description))]
     Missing {
         /// The parameter.
         name: String,
-        /// What it changes.
+        /// The effect of the parameter.
         description: String,
     },
-    /// Not one of an enum's values.
-    #[error("parameter {name:?} cannot be {value:?}; it is one of: {}", options.join(", "))]
+    /// The value is not one of an enum's options.
+    #[error("parameter {name:?} cannot be {value:?}; it must be one of: {}", options.join(", "))]
     NotAnOption {
         /// The parameter.
         name: String,
-        /// What was given.
+        /// The given value.
         value: String,
-        /// What is possible.
+        /// The options.
         options: Vec<String>,
     },
-    /// No whole number.
-    #[error("parameter {name:?} cannot be {value:?}; it is a whole number{}", range(*.minimum, *.maximum))]
+    /// The value is not an integer in the range.
+    #[error("parameter {name:?} cannot be {value:?}; it must be a whole number{}", range(*.minimum, *.maximum))]
     NotANumber {
         /// The parameter.
         name: String,
-        /// What was given.
+        /// The given value.
         value: String,
-        /// The least value.
+        /// The minimum.
         minimum: Option<i64>,
-        /// The greatest value.
+        /// The maximum.
         maximum: Option<i64>,
     },
-    /// Neither true nor false.
-    #[error("parameter {name:?} cannot be {value:?}; it is true or false")]
+    /// The value is neither true nor false.
+    #[error("parameter {name:?} cannot be {value:?}; it must be true or false")]
     NotABoolean {
         /// The parameter.
         name: String,
-        /// What was given.
+        /// The given value.
         value: String,
     },
-    /// The pattern says no.
+    /// The value does not match the pattern.
     #[error("parameter {name:?} cannot be {value:?}; it must match {pattern} as a whole")]
     DoesNotMatch {
         /// The parameter.
         name: String,
-        /// What was given.
+        /// The given value.
         value: String,
         /// The regular expression.
         pattern: String,
     },
-    /// Too long, or with characters that no value may have.
+    /// The value is too long, or has forbidden characters.
     #[error("parameter {name:?} must have at most 512 characters, and no control characters but tabs and line ends")]
     Unfit {
         /// The parameter.
         name: String,
     },
-    /// An amount of the template became something else.
-    #[error("{value:?} is no {}; give one such as {example}", what(.field, .parameter.as_deref()))]
+    /// A quantity of the template is not one after the substitution.
+    #[error("{value:?} is not a valid {}; for example {example}", what(.field, .parameter.as_deref()))]
     NotAnAmount {
-        /// Where it stands in the template.
+        /// The field of the template.
         field: String,
-        /// The parameter that it comes from.
+        /// The parameter that was substituted.
         parameter: Option<String>,
-        /// What it became.
+        /// The text after the substitution.
         value: String,
-        /// One that would do.
+        /// An example of a valid quantity.
         example: &'static str,
     },
-    /// The template is wrong, whatever is given.
-    #[error("the template is wrong: {0}; tell the platform's engineers, or use another template")]
+    /// The template is invalid with any parameters.
+    #[error("the template is invalid: {0}; ask the platform's engineers to correct it, or use another template")]
     Template(String),
 }
 
@@ -118,15 +118,15 @@ fn range(minimum: Option<i64>, maximum: Option<i64>) -> String {
 
 fn what(field: &str, parameter: Option<&str>) -> String {
     parameter.map_or_else(
-        || format!("amount for {field}"),
-        |parameter| format!("amount for parameter {parameter:?} ({field})"),
+        || format!("quantity for {field}"),
+        |parameter| format!("quantity for parameter {parameter:?} ({field})"),
     )
 }
 
 /// Values by parameter.
 pub type Values = BTreeMap<String, String>;
 
-/// A value for every parameter: the given one if it fits, else the default. Or everything that does not fit.
+/// A value for every parameter, the given one or the default; or all problems.
 pub fn resolve(parameters: &[Parameter], given: &Values) -> Result<Values, Vec<ParameterProblem>> {
     let mut problems: Vec<ParameterProblem> = given
         .keys()
@@ -189,12 +189,12 @@ pub(super) fn check(parameter: &Parameter, value: &str) -> Result<(), ParameterP
 /// Why a pattern cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum PatternProblem {
-    /// Its syntax is wrong.
+    /// The syntax is invalid.
     #[error("{pattern:?} is not a regular expression: {reason}")]
     Syntax {
         /// The pattern.
         pattern: String,
-        /// What the parser said, on one line.
+        /// The parser's message, on one line.
         reason: String,
     },
     /// It is longer than admission allows, or compiles to too large a program.
@@ -245,14 +245,14 @@ pub fn substitute(text: &str, values: &Values) -> Result<String, ParameterProble
     Ok(done)
 }
 
-/// The template with the values of its parameters filled in, or everything that is in the way of it.
+/// The template with the values of its parameters substituted, or all problems.
 pub fn fill(template: &WorkspaceTemplateSpec, given: &Values) -> Result<WorkspaceTemplateSpec, Vec<ParameterProblem>> {
     let values = resolve(&template.parameters, given)?;
     let mut filling = Filling { values: &values, problems: Vec::new() };
     let mut filled = template.clone();
     filling.text(&mut filled.pod.image);
     if !is_image(&filled.pod.image) && filling.problems.is_empty() {
-        filling.problems.push(ParameterProblem::Template(format!("{:?} is no image", filled.pod.image)));
+        filling.problems.push(ParameterProblem::Template(format!("{:?} is not an image reference", filled.pod.image)));
     }
     filled.pod.command.iter_mut().for_each(|word| filling.text(word));
     for variable in &mut filled.pod.env {
@@ -300,7 +300,7 @@ pub(super) fn is_image(text: &str) -> bool {
     !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c.is_control())
 }
 
-/// As the rules of admission have it for amounts that are no parameters.
+/// Whether the admission rules accept the text as a quantity.
 fn is_amount(text: &str) -> bool {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
@@ -353,26 +353,26 @@ mod tests {
                 &[("team", "web"), ("siz", "2")][..],
                 r#"there is no parameter "siz"; the template has: release, memory, team, workers, debug"#,
             ),
-            (&[], r#"parameter "team" must be given: whose bill it is"#),
+            (&[], r#"parameter "team" is required: whose bill it is"#),
             (
                 &[("team", "web"), ("release", "sid")],
-                r#"parameter "release" cannot be "sid"; it is one of: bookworm, trixie"#,
+                r#"parameter "release" cannot be "sid"; it must be one of: bookworm, trixie"#,
             ),
             (&[("team", "Web 1")], r#"parameter "team" cannot be "Web 1"; it must match [a-z]+ as a whole"#),
             (&[("team", "web\n")], r#"parameter "team" cannot be "web\n"; it must match [a-z]+ as a whole"#),
             (
                 &[("team", "web"), ("workers", "9")],
-                r#"parameter "workers" cannot be "9"; it is a whole number from 1 to 8"#,
+                r#"parameter "workers" cannot be "9"; it must be a whole number from 1 to 8"#,
             ),
             (
                 &[("team", "web"), ("workers", "+3")],
-                r#"parameter "workers" cannot be "+3"; it is a whole number from 1 to 8"#,
+                r#"parameter "workers" cannot be "+3"; it must be a whole number from 1 to 8"#,
             ),
             (
                 &[("team", "web"), ("workers", "two")],
-                r#"parameter "workers" cannot be "two"; it is a whole number from 1 to 8"#,
+                r#"parameter "workers" cannot be "two"; it must be a whole number from 1 to 8"#,
             ),
-            (&[("team", "web"), ("debug", "yes")], r#"parameter "debug" cannot be "yes"; it is true or false"#),
+            (&[("team", "web"), ("debug", "yes")], r#"parameter "debug" cannot be "yes"; it must be true or false"#),
             (
                 &[("team", long.as_str())],
                 r#"parameter "team" must have at most 512 characters, and no control characters but tabs and line ends"#,
@@ -419,27 +419,27 @@ mod tests {
         for (template, expected) in [
             (
                 pod(json!({"image": "a", "resources": {"limits": {"memory": "$(parameters.memory)"}}})),
-                r#""lots" is no amount for parameter "memory" (pod.resources.limits.memory); give one such as 500m or 1Gi"#,
+                r#""lots" is not a valid quantity for parameter "memory" (pod.resources.limits.memory); for example 500m or 1Gi"#,
             ),
             (
                 template(&json!({"storage": {"size": "1.Gi"}})),
-                r#""1.Gi" is no amount for storage.size; give one such as 10Gi"#,
+                r#""1.Gi" is not a valid quantity for storage.size; for example 10Gi"#,
             ),
             (
                 pod(json!({"image": "a:$(parameters.tag)"})),
-                r#"the template is wrong: "a:$(parameters.tag)" names the parameter "tag", which the template does not have; tell the platform's engineers, or use another template"#,
+                r#"the template is invalid: "a:$(parameters.tag)" names the parameter "tag", which the template does not have; ask the platform's engineers to correct it, or use another template"#,
             ),
             (
                 pod(json!({"image": "a:$(parameters.team"})),
-                r#"the template is wrong: "a:$(parameters.team" has $(parameters. without a closing parenthesis; tell the platform's engineers, or use another template"#,
+                r#"the template is invalid: "a:$(parameters.team" has $(parameters. without a closing parenthesis; ask the platform's engineers to correct it, or use another template"#,
             ),
             (
                 pod(json!({"image": "a b"})),
-                r#"the template is wrong: "a b" is no image; tell the platform's engineers, or use another template"#,
+                r#"the template is invalid: "a b" is not an image reference; ask the platform's engineers to correct it, or use another template"#,
             ),
             (
                 template(&json!({"parameters": [{"name": "team", "pattern": "("}, {"name": "memory"}]})),
-                r#"the template is wrong: the pattern of parameter "team": "(" is not a regular expression: unclosed group; tell the platform's engineers, or use another template"#,
+                r#"the template is invalid: the pattern of parameter "team": "(" is not a regular expression: unclosed group; ask the platform's engineers to correct it, or use another template"#,
             ),
         ] {
             assert_eq!(Listed(&fill(&template, &team).unwrap_err()).to_string(), expected);

@@ -9,7 +9,7 @@ use regex::Regex;
 use serde_json::{Map, Value};
 use std::collections::HashSet;
 
-/// Removes what is null: Kubernetes takes it for left out, where a field is not nullable. None is here.
+/// Removes null values: Kubernetes treats them as omitted if a field is not nullable, and no field here is nullable.
 pub(super) fn drop_nulls(value: &mut Value) {
     match value {
         Value::Object(fields) => {
@@ -21,7 +21,7 @@ pub(super) fn drop_nulls(value: &mut Value) {
     }
 }
 
-/// What in `value` does not fit.
+/// The violations of the schema in `value`.
 pub(super) fn violations(schema: &JSONSchemaProps, value: &Value) -> Vec<Violation> {
     let mut found = Vec::new();
     check(schema, value, "", &mut found);
@@ -81,7 +81,7 @@ fn check(schema: &JSONSchemaProps, value: &Value, path: &str, found: &mut Vec<Vi
     }
 }
 
-/// What is there twice in a list that has each thing once (`x-kubernetes-list-type`).
+/// The duplicates in a list of unique items (`x-kubernetes-list-type`).
 fn repeated(schema: &JSONSchemaProps, items: &[Value]) -> Option<String> {
     let keys = schema.x_kubernetes_list_map_keys.as_deref().unwrap_or_default();
     let (what, identities): (String, Vec<String>) = match schema.x_kubernetes_list_type.as_deref()? {
@@ -95,7 +95,7 @@ fn repeated(schema: &JSONSchemaProps, items: &[Value]) -> Option<String> {
     };
     let mut seen = HashSet::new();
     let twice = identities.iter().find(|identity| !seen.insert(identity.as_str()))?;
-    Some(format!("must have each {what} once; {twice} is there twice"))
+    Some(format!("must have each {what} once; {twice} is repeated"))
 }
 
 fn check_fields(schema: &JSONSchemaProps, fields: &Map<String, Value>, path: &str, found: &mut Vec<Violation>) {
@@ -111,7 +111,7 @@ fn check_fields(schema: &JSONSchemaProps, fields: &Map<String, Value>, path: &st
         } else if schema.x_kubernetes_preserve_unknown_fields != Some(true) {
             let known: Vec<&str> = schema.properties.iter().flatten().map(|(name, _)| name.as_str()).collect();
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-            found.push(Violation { field, message: format!("unknown field; the fields here are: {known}") });
+            found.push(Violation { field, message: format!("unknown field; the known fields are: {known}") });
         }
     }
 }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// What workspaces are made from.
+/// A template for workspaces.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[expect(clippy::duplicated_attributes, reason = "each printcolumn has a type and a path of its own")]
 #[kube(
@@ -38,59 +38,59 @@ use std::collections::BTreeMap;
 #[x_kube(
     validation = Rule::new("self.egress == 'Custom' || self.egressRules.size() == 0")
         .field_path(".egressRules")
-        .message("only count with egress: Custom; set it, or remove them")
+        .message("only apply with egress: Custom; set it, or remove them")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct WorkspaceTemplateSpec {
-    /// What people call it; omitted: the name.
+    /// The display name. Default: `metadata.name`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub display_name: Option<String>,
-    /// What it is good for. Agents choose by it.
+    /// The purpose of the template. Agents choose a template by it.
     #[serde(default)]
     #[schemars(length(max = 1024))]
     pub description: String,
-    /// What can be chosen when a workspace is made.
+    /// Parameters, whose values are chosen when a workspace is created.
     #[serde(default)]
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".to_string()]))]
     pub parameters: Vec<Parameter>,
-    /// What runs.
+    /// The pod of a workspace.
     pub pod: WorkspacePod,
-    /// The home folder, which outlives the pod.
+    /// The volume of the home folder, which is kept when the pod ends.
     #[serde(default)]
     pub storage: Storage,
-    /// Stops a workspace that nobody has worked in for so long: 5 minutes to 1 year. Omitted: never.
+    /// Stops a workspace that has been idle for this long: 5 minutes to 1 year. Default: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = rules::span("5m", "8760h"))]
     pub idle_stop: Option<Span>,
-    /// Deletes a workspace at that age: 1 hour to 10 years. Omitted: never.
+    /// Deletes a workspace at this age: 1 hour to 10 years. Default: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = rules::span("1h", "87600h"))]
     pub time_to_live: Option<Span>,
-    /// Where workspaces may connect to.
+    /// The destinations to which workspaces may connect.
     #[serde(default)]
     pub egress: Egress,
-    /// Where they may connect to with `egress: Custom`, as in a NetworkPolicy; names can be looked up in any case.
+    /// The egress rules for `egress: Custom`, as in a NetworkPolicy. DNS is always allowed.
     #[serde(default)]
     #[schemars(length(max = 32))]
     pub egress_rules: Vec<NetworkPolicyEgressRule>,
 }
 
-/// One choice.
+/// A parameter of a template.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[x_kube(
     validation = Rule::new("(self.type == 'enum') == (self.options.size() > 0)")
         .field_path(".options")
-        .message("are needed for type enum, and only count there"),
+        .message("are required for type enum, and only apply to it"),
     validation = Rule::new("self.type != 'enum' || !has(self.default) || self.default in self.options")
         .field_path(".default")
         .message("must be one of the options"),
     validation = Rule::new("self.type == 'string' || !has(self.pattern)")
         .field_path(".pattern")
-        .message("only counts for type string; remove it"),
+        .message("only applies to type string; remove it"),
     validation = Rule::new("self.type == 'integer' || (!has(self.minimum) && !has(self.maximum))")
-        .message("minimum and maximum only count for type integer; remove them"),
+        .message("minimum and maximum only apply to type integer; remove them"),
     validation = Rule::new("!has(self.minimum) || !has(self.maximum) || self.minimum <= self.maximum")
         .message("minimum must not be above maximum"),
     validation = Rule::new("self.type != 'integer' || !has(self.default) || self.default.matches('^-?[0-9]{1,15}$')")
@@ -102,61 +102,61 @@ pub struct WorkspaceTemplateSpec {
 )]
 #[serde(rename_all = "camelCase")]
 pub struct Parameter {
-    /// Its name, for `$(parameters.NAME)`.
+    /// The name, for `$(parameters.NAME)`.
     #[schemars(length(min = 1, max = 40))]
     #[x_kube(validation = Rule::new("self.matches('^[a-z][A-Za-z0-9_]*$')")
         .message("must be made of letters, digits and _, beginning with a small letter"))]
     pub name: String,
-    /// What it changes. Agents choose by it.
+    /// The effect of the parameter. Agents choose a value by it.
     #[serde(default)]
     #[schemars(length(max = 512))]
     pub description: String,
-    /// What its values are.
+    /// The type of the values.
     #[serde(default, rename = "type")]
     pub kind: ParameterType,
-    /// The values of an enum.
+    /// The allowed values of an enum.
     #[serde(default)]
     #[schemars(length(max = 64), inner(length(min = 1, max = 128)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub options: Vec<String>,
-    /// What a string must match as a whole: a regular expression (RE2).
+    /// A regular expression (RE2) that must match the whole value of a string.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     // An expression that does not compile is an error of the rule's evaluation, which refuses the manifest.
     #[x_kube(validation = Rule::new("''.matches(self) in [true, false]").message("must be a regular expression (RE2)"))]
     pub pattern: Option<String>,
-    /// The least value of an integer.
+    /// The minimum of an integer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub minimum: Option<i64>,
-    /// The greatest value of an integer.
+    /// The maximum of an integer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maximum: Option<i64>,
-    /// The value where none is given; omitted: one must be given.
+    /// The default value. Without one, the parameter is required.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     pub default: Option<String>,
 }
 
-/// What a parameter's values are. They are written as text in any case.
+/// The type of a parameter's values, which are always written as strings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ParameterType {
-    /// Any text that fits `pattern`.
+    /// A string that matches `pattern`.
     #[default]
     String,
     /// One of `options`.
     Enum,
-    /// A whole number from `minimum` to `maximum`.
+    /// An integer from `minimum` to `maximum`.
     Integer,
     /// `true` or `false`.
     Boolean,
 }
 
-/// What runs. It satisfies the *restricted* Pod Security Standard, whatever is written here.
+/// The pod of a workspace. It always satisfies the *restricted* Pod Security Standard.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkspacePod {
-    /// The container image. It needs nothing of Portcullis in it, nor a shell.
+    /// The container image. It need not contain a shell or any part of Portcullis.
     #[schemars(length(min = 1, max = 512))]
     pub image: String,
     /// When the image is pulled.
@@ -167,7 +167,7 @@ pub struct WorkspacePod {
     #[schemars(length(max = 8))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".to_string()]))]
     pub image_pull_secrets: Vec<SecretName>,
-    /// A program to run beside the agent from the start, such as a database; empty: none.
+    /// A program that runs beside the workspace agent, such as a database. Empty: none.
     #[serde(default)]
     #[schemars(length(max = 64), inner(length(max = 4096)))]
     pub command: Vec<String>,
@@ -176,23 +176,23 @@ pub struct WorkspacePod {
     #[schemars(length(max = 64))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".to_string()]))]
     pub env: Vec<EnvVariable>,
-    /// CPU, memory and the like.
+    /// CPU, memory and other compute resources.
     #[serde(default)]
     pub resources: Resources,
-    /// The user that everything runs as, who owns the home folder; never root.
+    /// The user id of all processes, and of the home folder's owner. Never root.
     #[serde(default = "WorkspacePod::default_run_as_user")]
     #[schemars(range(min = 1, max = 2_147_483_647_i64))]
     pub run_as_user: i64,
-    /// The RuntimeClass, such as `gvisor`; omitted: the cluster's default.
+    /// The RuntimeClass, such as `gvisor`. Default: the cluster's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = rules::object_name())]
     pub runtime_class_name: Option<String>,
-    /// Labels of the nodes to run on.
+    /// Labels that a node must have.
     #[serde(default)]
     #[schemars(extend("maxProperties" = 16))]
     pub node_selector: BTreeMap<String, String>,
-    /// Taints of nodes to put up with.
+    /// Tolerations of node taints.
     #[serde(default)]
     #[schemars(length(max = 16))]
     pub tolerations: Vec<Toleration>,
@@ -207,16 +207,16 @@ impl WorkspacePod {
 /// When an image is pulled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub enum PullPolicy {
-    /// Where the node has not got it.
+    /// If the node does not have the image.
     #[default]
     IfNotPresent,
     /// At each start.
     Always,
-    /// Not at all: the node must have it.
+    /// Never: the node must have the image.
     Never,
 }
 
-/// Names a Secret of the namespace.
+/// A reference to a Secret in the same namespace.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SecretName {
     /// The Secret's name.
@@ -225,27 +225,28 @@ pub struct SecretName {
     pub name: String,
 }
 
-/// One environment variable: a value, or a key of a Secret.
+/// An environment variable: a value, or a key of a Secret.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[x_kube(validation = Rule::new("has(self.value) != has(self.secretKeyRef)")
     .message("must have exactly one of value and secretKeyRef"))]
 #[serde(rename_all = "camelCase")]
 pub struct EnvVariable {
-    /// Its name.
+    /// The variable's name.
     #[schemars(length(min = 1, max = 128))]
     #[x_kube(validation = Rule::new("self.matches('^[A-Za-z_][A-Za-z0-9_]*$')")
         .message("must be made of letters, digits and _, not beginning with a digit"))]
     pub name: String,
-    /// Its value.
+    /// The variable's value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 4096))]
     pub value: Option<String>,
-    /// Where its value is, for what must not stand in a template. Whoever may run commands can read it.
+    /// The key of a Secret that holds the value, for values that must not be in a template. Everyone who may run
+    /// commands can read it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_key_ref: Option<SecretKey>,
 }
 
-/// A key of a Secret of the namespace.
+/// A key of a Secret in the same namespace.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SecretKey {
     /// The Secret's name.
@@ -260,18 +261,18 @@ pub struct SecretKey {
 /// Amounts by resource name, such as `cpu: 500m` and `memory: 1Gi`.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resources {
-    /// What is set aside.
+    /// The requested amounts.
     #[serde(default, deserialize_with = "amounts")]
     #[schemars(extend("maxProperties" = 16, "additionalProperties" = amount()))]
     pub requests: BTreeMap<String, String>,
-    /// What may be used.
+    /// The maximum amounts.
     #[serde(default, deserialize_with = "amounts")]
     #[schemars(extend("maxProperties" = 16, "additionalProperties" = amount()))]
     pub limits: BTreeMap<String, String>,
 }
 
-/// A number, or a text such as `500m`, `1Gi` and `$(parameters.memory)`. By schema and not by a rule: the API server takes
-/// the texts of `int-or-string` to be as long as a request, too long for a rule.
+/// A number, or a string such as `500m`, `1Gi` and `$(parameters.memory)`. The schema checks it, not a rule: the API
+/// server assumes that strings of `int-or-string` are as long as a request, so a rule would cost too much.
 fn amount() -> Value {
     json!({
         "x-kubernetes-int-or-string": true,
@@ -296,32 +297,32 @@ fn amounts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String
     Ok(amounts.into_iter().map(|(name, amount)| (name, text(amount))).collect())
 }
 
-/// The volume under the home folder.
+/// The volume of the home folder.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Storage {
-    /// Its size, such as `10Gi`. Workspaces that are there keep the size that they have.
+    /// The size, such as `10Gi`. Existing workspaces keep their size.
     #[serde(default = "Storage::default_size")]
     #[schemars(length(min = 1, max = 64))]
     #[x_kube(validation = Rule::new("self.matches('^[0-9]+([.][0-9]+)?(k|M|G|T|Ki|Mi|Gi|Ti)?$') || self.matches('^[$][(]parameters[.][A-Za-z0-9_]+[)]$')")
         .message("must be a size such as 10Gi, or a parameter such as $(parameters.disk)"))]
     pub size: String,
-    /// The StorageClass; omitted: the cluster's default.
+    /// The StorageClass. Default: the cluster's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = rules::object_name())]
     pub storage_class_name: Option<String>,
-    /// Where it is mounted: the home folder.
+    /// The mount path, which is the home folder.
     #[serde(default = "Storage::default_mount_path")]
     #[schemars(length(min = 2, max = 256))]
     #[x_kube(validation = Rule::new("self.matches('^(/[A-Za-z0-9._-]+)+$') && !self.matches('/[.]{1,2}(/|$)') && !self.matches('^/(proc|sys|dev|run)(/|$)')")
         .message("must be an absolute path of plain segments, such as /home/dev, and not below /proc, /sys, /dev or /run"))]
     pub mount_path: String,
-    /// What becomes of it when the workspace is deleted.
+    /// Whether the volume is deleted with its workspace.
     #[serde(default)]
     pub on_delete: OnDelete,
-    /// The size of `/tmp`, which is on the node's disk and emptied at each start. A workspace that fills it is stopped by its
-    /// node and started again.
+    /// The size of `/tmp`, which is on the node's disk and empty at each start. The node restarts a workspace that
+    /// exceeds it.
     #[serde(default = "Storage::default_temporary_size")]
     #[schemars(length(min = 1, max = 64))]
     #[x_kube(validation = Rule::new("self.matches('^[0-9]+([.][0-9]+)?(k|M|G|T|Ki|Mi|Gi|Ti)?$')")
@@ -353,36 +354,36 @@ impl Default for Storage {
     }
 }
 
-/// What becomes of a volume when its workspace is deleted.
+/// Whether a volume is deleted with its workspace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub enum OnDelete {
-    /// It is deleted too.
+    /// The PersistentVolumeClaim is deleted.
     #[default]
     Delete,
-    /// Its PersistentVolumeClaim stays.
+    /// The PersistentVolumeClaim is kept.
     Retain,
 }
 
-/// Where workspaces may connect to. Nothing may ever connect to them.
+/// The destinations to which workspaces may connect. Connections to workspaces are never allowed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub enum Egress {
-    /// Nowhere.
+    /// None.
     None,
-    /// Public addresses; never the cluster's, its nodes' or a metadata service's. Names can be looked up.
+    /// Public addresses and DNS; never addresses of the cluster, its nodes or a metadata service.
     #[default]
     Internet,
-    /// Where `egressRules` say.
+    /// The destinations of `egressRules`.
     Custom,
 }
 
-/// What the operator found.
+/// The state that the operator observed.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkspaceTemplateStatus {
-    /// The generation of the spec that this status speaks of.
+    /// The generation of the spec that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready`: whether workspaces can be made from the template; `Stalled` only where they cannot.
+    /// `Ready`: whether workspaces can be created from the template. `Stalled` only if they cannot.
     #[serde(default)]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_string()]))]
     pub conditions: Vec<Condition>,

@@ -38,20 +38,20 @@ pub const TOOLS: [&str; 26] = [
     "fetch",
 ];
 
-/// How the message begins with which admission refuses a list.
+/// The beginning of the admission error for a list with an unknown tool.
 pub const NOT_TOOLS: &str = "each must be the name of a tool";
 
 /// Which tools are served: those that `allow` matches and `deny` does not.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ToolFilter {
-    /// Tool names; `*` stands for any run of characters.
+    /// Names of tools to serve; `*` matches any characters.
     #[serde(default = "ToolFilter::default_allow")]
     #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 64)))]
     #[x_kube(merge_strategy = ListMerge::Set, validation = Rule::new("self.all(t, t.matches('^[a-z0-9_*]+$'))")
         .message("tool names are made of a-z, 0-9, _ and the wildcard *"), validation = rule())]
     pub allow: Vec<String>,
-    /// Tool names to leave out; it wins over `allow`.
+    /// Names of tools not to serve; takes precedence over `allow`.
     #[serde(default)]
     #[schemars(length(max = 64), inner(length(min = 1, max = 64)))]
     #[x_kube(merge_strategy = ListMerge::Set, validation = Rule::new("self.all(t, t.matches('^[a-z0-9_*]+$'))")
@@ -112,7 +112,7 @@ pub fn unknown(filter: &ToolFilter) -> Vec<UnknownTool<'_>> {
     patterns.filter(|entry| !TOOLS.iter().any(|tool| matches(entry.pattern, tool))).collect()
 }
 
-/// Whether a name fits a pattern.
+/// Whether a name matches a pattern.
 #[must_use]
 pub fn matches(pattern: &str, name: &str) -> bool {
     match pattern.split_once('*') {

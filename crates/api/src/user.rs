@@ -7,8 +7,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-/// Ends the access of one user of an endpoint (`notBefore`), or disables the user there (`disabled`). Several objects may
-/// name the same user: the strictest counts.
+/// Ends the access of one user of an endpoint (`notBefore`), or disables the user there (`disabled`). If several
+/// objects name the same user, the strictest applies.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[expect(clippy::duplicated_attributes, reason = "each printcolumn has a type and a path of its own")]
 #[kube(
@@ -46,7 +46,7 @@ pub struct OAuthUserSpec {
     /// The user.
     #[x_kube(validation = Rule::new("self == oldSelf").message("cannot be changed; make a new OAuthUser for the other user"))]
     pub user: UserRef,
-    /// Ends every session and grant that began before or in this second. The user may sign in again after it.
+    /// Ends every session and grant that began before or in this second. The user may sign in again afterwards.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Time>")]
     pub not_before: Option<Timestamp>,
@@ -64,7 +64,7 @@ impl OAuthUserSpec {
     }
 }
 
-/// Names a user of an endpoint.
+/// A reference to a user of an endpoint.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserRef {
     /// The name of the login and the user's id there, such as `local:ann`; `kubectl get oag -o wide` shows the ids of
@@ -75,11 +75,11 @@ pub struct UserRef {
     pub id: String,
 }
 
-/// What the operator found.
+/// The state that the operator observed.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OAuthUserStatus {
-    /// The generation of the spec that this status speaks of.
+    /// The generation of the spec that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// `Ended`: whether every grant that must end is marked as revoked.

@@ -17,7 +17,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::collections::HashSet;
 
-/// What an API server would store of a new manifest, or everything that it would refuse.
+/// The object that an API server would store for a new manifest, or all reasons to reject it.
 pub fn admit<K>(manifest: Value) -> Result<K, Vec<Violation>>
 where
     K: CustomResourceExt + Resource<DynamicType = ()> + Serialize + DeserializeOwned,
@@ -67,7 +67,7 @@ where
     serde_json::from_value(manifest).map_err(whole)
 }
 
-/// The message of a rule, wherever it stands in the schema.
+/// The message of a rule anywhere in the schema.
 fn message_of<'a>(schema: &'a Value, rule: &str) -> Option<&'a str> {
     match schema {
         Value::Object(fields) if fields.get("rule").and_then(Value::as_str) == Some(rule) => {
@@ -79,7 +79,7 @@ fn message_of<'a>(schema: &'a Value, rule: &str) -> Option<&'a str> {
     }
 }
 
-/// What is wrong with the part that every Kubernetes object has.
+/// The violations in the fields that every Kubernetes object has.
 fn head<K: Resource<DynamicType = ()>>(manifest: &Value) -> Vec<Violation> {
     let mut found = Vec::new();
     let text = |pointer: &str| manifest.pointer(pointer).and_then(Value::as_str);
@@ -109,7 +109,7 @@ fn head<K: Resource<DynamicType = ()>>(manifest: &Value) -> Vec<Violation> {
     found
 }
 
-/// The rest, which is what the schema speaks of.
+/// The fields that the schema describes.
 fn headless(manifest: &Value) -> Value {
     let mut rest = manifest.clone();
     if let Value::Object(fields) = &mut rest {

@@ -8,7 +8,7 @@ use kube::Resource;
 /// A version that cannot be compared with others.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "its resourceVersion {0:?} is not a decimal number, so old news cannot be told from new; Portcullis needs an API \
+    "its resourceVersion {0:?} is not a decimal number, so versions cannot be compared; Portcullis needs an API \
      server with comparable resourceVersions (KEP-5504), as those of Kubernetes are"
 )]
 pub struct IncomparableVersion(pub String);

@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-/// One thing that is wrong with a manifest.
+/// One violation in a manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// Where, such as `spec.redirectUris[0]`; empty: the manifest as a whole.
+    /// The field, such as `spec.redirectUris[0]`; empty: the whole manifest.
     pub field: String,
-    /// What is wrong and what to do, as the end of a sentence that begins with the field.
+    /// The problem and its remedy, as the end of a sentence that begins with the field.
     pub message: String,
 }
 

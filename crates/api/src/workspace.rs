@@ -10,7 +10,7 @@ use portcullis_core::grant::GrantUser;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// A computer to work in. Its files outlive its pod.
+/// A development environment for one user: a pod, and a volume that is kept when the pod ends.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "portcullis.dev",
@@ -37,26 +37,26 @@ use std::collections::BTreeMap;
 )]
 #[serde(rename_all = "camelCase")]
 pub struct WorkspaceSpec {
-    /// The endpoint through which agents reach it, in the same namespace.
+    /// The endpoint that serves the workspace, in the same namespace.
     #[x_kube(validation = Rule::new("self == oldSelf").message("cannot be changed"))]
     pub endpoint_ref: EndpointRef,
-    /// Whose it is: a user of that endpoint.
+    /// The owner: a user or a client of the endpoint.
     #[x_kube(validation = Rule::new("self.id == oldSelf.id").message("cannot be changed"))]
     pub owner: GrantUser,
-    /// What its owner calls it.
+    /// The name for its owner, unique among the owner's workspaces.
     #[schemars(length(min = 1, max = 40))]
     #[x_kube(validation = Rule::new("self.matches('^[a-z]([a-z0-9-]*[a-z0-9])?$')")
         .message("must be made of a-z, 0-9 and -, beginning with a letter"))]
     pub display_name: String,
-    /// What it is made from, in the same namespace.
+    /// The template, in the same namespace.
     #[x_kube(validation = Rule::new("self == oldSelf").message("cannot be changed; delete the workspace and make another"))]
     pub template_ref: TemplateRef,
-    /// Choices among the template's parameters; a change counts from the next start on.
+    /// Values for the template's parameters; a change takes effect at the next start.
     #[serde(default)]
     #[schemars(extend("maxProperties" = 32))]
     #[x_kube(validation = Rule::new("self.all(name, self[name].size() <= 512)").message("values must have at most 512 characters"))]
     pub parameters: BTreeMap<String, String>,
-    /// Whether it is meant to run. Stopped, it keeps its files.
+    /// Whether the workspace should run. A stopped workspace keeps its files.
     #[serde(default = "WorkspaceSpec::default_running")]
     pub running: bool,
 }
@@ -67,7 +67,7 @@ impl WorkspaceSpec {
     }
 }
 
-/// Names a template.
+/// A reference to a template.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TemplateRef {
     /// The template's name.
@@ -76,50 +76,51 @@ pub struct TemplateRef {
     pub name: String,
 }
 
-/// What the operator found; `lastActivity` is the servers'.
+/// The state that the operator observed; servers write `lastActivity`.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkspaceStatus {
-    /// The generation of the spec that this status speaks of.
+    /// The generation of the spec that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Where it is on its way.
+    /// The phase.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<Phase>,
-    /// The pod, while there is one.
+    /// The name of the pod, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_name: Option<String>,
-    /// When it was last worked in. Told at most once a minute.
+    /// The last activity in the workspace. Updated at most once a minute.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Time>")]
     pub last_activity: Option<Timestamp>,
-    /// When it will be deleted for its age.
+    /// When the workspace will be deleted because of `timeToLive`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Time>")]
     pub expires_at: Option<Timestamp>,
-    /// Whether it runs an older version of its template; the next start brings it up to date.
+    /// Whether the workspace runs an older version of its template; the next start applies the current one.
     #[serde(default)]
     pub outdated: bool,
     /// The home folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub home: Option<String>,
-    /// `Ready`: whether commands can run, and if not, why and what to do. `Reconciling` or `Stalled` only while true.
+    /// `Ready`: whether commands can run; if not, the message has the reason and the remedy. `Reconciling` or `Stalled`
+    /// only while true.
     #[serde(default)]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_string()]))]
     pub conditions: Vec<Condition>,
 }
 
-/// Where a workspace is on its way.
+/// The phase of a workspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub enum Phase {
-    /// It is being started.
+    /// The workspace is starting.
     Starting,
     /// Commands can run.
     Running,
-    /// It is being stopped.
+    /// The workspace is stopping.
     Stopping,
-    /// Nothing runs; the files are kept.
+    /// The workspace is stopped; its files are kept.
     Stopped,
-    /// It cannot start, or goes down again and again; `Ready` says why.
+    /// The workspace cannot start or keeps crashing; `Ready` has the reason.
     Failed,
 }

@@ -22,7 +22,7 @@ struct Inner {
 pub enum NoMemory {
     /// The request needs more than the whole budget.
     #[error(
-        "the request needs {needed} bytes of memory, and this server has {budget} for requests: send or ask for less at \
+        "the request needs {needed} bytes of memory, and this server has {budget} for requests: send or request less at \
          a time, or raise spec.deployment.resources.limits.memory"
     )]
     TooLarge {

@@ -16,7 +16,7 @@ const STALL: Duration = Duration::from_secs(10);
 pub enum ReadError {
     /// The body is larger than the limit, in bytes.
     #[error(
-        "the body is larger than the {0} bytes that this endpoint accepts; a large file is written in parts, by write_file with append: true"
+        "the body is larger than the {0} bytes that this endpoint accepts; write a large file in parts, with append: true of write_file"
     )]
     TooLarge(usize),
     /// There is not enough memory for the body.
@@ -26,7 +26,7 @@ pub enum ReadError {
     #[error("no byte of the body arrived for {} s; send it again", STALL.as_secs())]
     Stalled,
     /// The body ended too early.
-    #[error("the body could not be read to its end")]
+    #[error("the body could not be read completely")]
     Broken,
 }
 

@@ -57,20 +57,20 @@ impl Access {
 
     /// A valid access token. `rejected` is one that the server refused with 401: it is not returned again.
     pub async fn token(&self, rejected: Option<&str>) -> Result<String, AccessError> {
-        if let Some(token) = self.stored_token(rejected)? {
+        if let Some(token) = self.stored_token(rejected).await? {
             return Ok(token);
         }
         let lock = self.store.lock(&self.url).await?;
         // Another process may have refreshed it meanwhile.
-        if let Some(token) = self.stored_token(rejected)? {
+        if let Some(token) = self.stored_token(rejected).await? {
             return Ok(token);
         }
         let ended = || AccessError::Ended(self.url.resource());
         let mut credentials =
-            self.store.load(&self.url)?.ok_or_else(|| AccessError::NotSignedIn(self.url.resource()))?;
+            self.store.load(&self.url).await?.ok_or_else(|| AccessError::NotSignedIn(self.url.resource()))?;
         let tokens = credentials.tokens.take().ok_or_else(ended)?;
         let Some(refresh_token) = tokens.refresh_token else {
-            self.store.save(&credentials, &lock)?;
+            self.store.save(&credentials, &lock).await?;
             return Err(ended());
         };
         let (endpoint, client) = (&credentials.token_endpoint, &credentials.client);
@@ -79,14 +79,14 @@ impl Access {
             Ok(tokens) => {
                 let token = tokens.access_token.clone();
                 credentials.tokens = Some(tokens);
-                self.store.save(&credentials, &lock)?;
+                self.store.save(&credentials, &lock).await?;
                 Ok(token)
             }
             Err(error) if error.ends_access() => {
                 if error.is_unknown_client() && credentials.client.registered {
-                    self.store.delete(&self.url, &lock)?;
+                    self.store.delete(&self.url, &lock).await?;
                 } else {
-                    self.store.save(&credentials, &lock)?;
+                    self.store.save(&credentials, &lock).await?;
                 }
                 Err(ended())
             }
@@ -95,8 +95,8 @@ impl Access {
     }
 
     /// The stored token, if it can be sent. `None`: it must be refreshed first.
-    fn stored_token(&self, rejected: Option<&str>) -> Result<Option<String>, AccessError> {
-        let Some(credentials) = self.store.load(&self.url)? else {
+    async fn stored_token(&self, rejected: Option<&str>) -> Result<Option<String>, AccessError> {
+        let Some(credentials) = self.store.load(&self.url).await? else {
             return Err(AccessError::NotSignedIn(self.url.resource()));
         };
         let Some(tokens) = credentials.tokens else { return Err(AccessError::Ended(self.url.resource())) };

@@ -87,10 +87,10 @@ pub enum CredentialsError {
     #[error("it is damaged (at line {0}); run portcullis login again")]
     Damaged(usize),
     /// The content has a format of a later release.
-    #[error("it has the format {0}, of a newer portcullis; update this one")]
+    #[error("it has the format {0} of a newer portcullis; update this program")]
     Newer(u32),
     /// The content is that of another endpoint.
-    #[error("it is that of the endpoint {0}; run portcullis login again")]
+    #[error("it belongs to the endpoint {0}; run portcullis login again")]
     OtherEndpoint(String),
 }
 
@@ -169,7 +169,7 @@ pub(crate) mod tests {
         let json = String::from_utf8(stored.to_json().unwrap()).unwrap();
         let other: PublicUrl = "https://other.example.com/mcp".parse().unwrap();
         for (content, url, part) in [
-            (json.clone(), &other, "of the endpoint https://h.example.com/mcp"),
+            (json.clone(), &other, "belongs to the endpoint https://h.example.com/mcp"),
             (json.replace("\"version\":1", "\"version\":2"), &stored.url, "newer portcullis"),
             (json[..json.len() - 3].to_owned(), &stored.url, "damaged"),
             (json.replace("\"access_token\"", "\"token\""), &stored.url, "damaged"),

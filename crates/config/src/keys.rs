@@ -5,7 +5,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
 use p256::{
     SecretKey,
-    elliptic_curve::sec1::ToEncodedPoint as _,
+    elliptic_curve::sec1::ToSec1Point as _,
     pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, LineEnding},
 };
 use portcullis_core::hex;
@@ -157,7 +157,7 @@ impl SigningKeys {
 }
 
 fn coordinates(secret: &SecretKey) -> (String, String) {
-    let point = secret.public_key().to_encoded_point(false);
+    let point = secret.public_key().to_sec1_point(false);
     let encode = |coordinate: Option<&p256::FieldBytes>| {
         coordinate.map(|bytes| URL_SAFE_NO_PAD.encode(bytes)).unwrap_or_default()
     };

@@ -15,7 +15,7 @@ mod skew;
 pub use clients::{ClientVerifier, Clients, OPERATOR_CLIENT_ID, SecretHash, SecretVerifier};
 pub use keys::{KeyError, SealingKey, SigningKey, SigningKeys};
 pub use login::{LoginSecret, LoginSecrets};
-pub use server::{AccessRules, CorsRules, Limits, ServerConfig, ToolRules, WorkspaceRules};
+pub use server::{AccessRules, CorsRules, ServerConfig, ServerLimits, ToolRules, WorkspaceRules};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};

@@ -1,7 +1,10 @@
 //! `login.json`: the secrets of logins.
 
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 /// The secrets for `login` in `config.json`, by the name of the login. A login without an entry cannot be used yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -9,6 +12,9 @@ use std::{collections::BTreeMap, fmt};
 pub struct LoginSecrets {
     /// By the name of the login.
     pub logins: BTreeMap<String, LoginSecret>,
+    /// The members of groups of local users: login → group → names. Only the groups that make their members administrators.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub groups: BTreeMap<String, BTreeMap<String, BTreeSet<String>>>,
 }
 
 /// The secret of one login.

@@ -3,7 +3,7 @@
 //! The fixed parts are the program, the permits for requests, and the connections. The rest, less a tenth for the
 //! allocator, is the budget for large bodies, responses of workspace agents and unsent responses.
 
-use crate::Limits;
+use crate::ServerLimits;
 use portcullis_core::limits::BODY_COPIES;
 
 /// The memory of the program before the first request, in bytes: code, caches, watched objects.
@@ -21,7 +21,7 @@ pub const MOST: u64 = 512 << 20;
 pub const WITHOUT_LIMIT: u64 = 512 << 20;
 /// The maximum number of concurrent requests without a token.
 #[must_use]
-pub fn open_requests(limits: &Limits) -> u32 {
+pub fn open_requests(limits: &ServerLimits) -> u32 {
     limits.max_concurrent_requests.saturating_mul(4).max(64)
 }
 
@@ -41,7 +41,7 @@ pub struct Division {
 impl Division {
     /// Divides `memory` bytes.
     #[must_use]
-    pub fn of(limits: &Limits, memory: u64) -> Self {
+    pub fn of(limits: &ServerLimits, memory: u64) -> Self {
         let requests = u64::from(limits.max_concurrent_requests) * PER_REQUEST;
         let open = u64::from(open_requests(limits)) * PER_OPEN_REQUEST;
         let connections = u64::from(limits.max_connections) * PER_CONNECTION;
@@ -60,8 +60,8 @@ impl Division {
         let mebibytes = |bytes: u64| bytes.div_ceil(1 << 20);
         let needed = (self.fixed + self.largest_body).saturating_mul(10).div_ceil(9);
         Some(format!(
-            "spec.limits need more than the memory limit of {} MiB: {} MiB are set aside for maxConcurrentRequests and \
-             maxConnections, which leaves {} MiB for bodies, and one of maxBodySize takes {} MiB; raise \
+            "spec.limits need more than the memory limit of {} MiB: {} MiB are reserved for maxConcurrentRequests and \
+             maxConnections, which leaves {} MiB for bodies, and one of maxBodySize needs {} MiB; raise \
              spec.deployment.resources.limits.memory to {}Mi, or lower maxConcurrentRequests, maxConnections or \
              maxBodySize in spec.limits",
             mebibytes(self.memory),
@@ -76,17 +76,13 @@ impl Division {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use portcullis_core::quantity::{ByteSize, Span};
+    use portcullis_core::quantity::ByteSize;
 
-    fn limits(requests: u32, body: u64) -> Limits {
-        Limits {
-            request_timeout: Span::from_secs(120),
+    fn limits(requests: u32, body: u64) -> ServerLimits {
+        ServerLimits {
             max_concurrent_requests: requests,
-            requests_per_second: 10,
-            burst: 20,
             max_body_size: ByteSize::from_mebibytes(body),
-            max_connections: 1000,
-            servers: 1,
+            ..ServerLimits::default()
         }
     }
 

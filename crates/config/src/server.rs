@@ -4,7 +4,8 @@ use ipnet::IpNet;
 use portcullis_core::{
     PublicUrl,
     authorization::{ClientPolicy, ExternalIssuer, WorkloadRule},
-    limits::DEFAULT_MAX_CONNECTIONS,
+    console::Console,
+    limits::Limits,
     login::Login,
     quantity::{ByteSize, Span},
     workspace::{AuthorizationMode, WorkspaceLimits},
@@ -35,6 +36,9 @@ pub struct ServerConfig {
     /// The logins; their secrets are in `login.json`.
     #[serde(default)]
     pub login: Vec<Login>,
+    /// The administrators of the console.
+    #[serde(default, skip_serializing_if = "Console::is_default")]
+    pub console: Console,
     /// The policy for clients without a configured `OAuthClient`.
     #[serde(default)]
     pub client_policy: ClientPolicy,
@@ -52,7 +56,7 @@ pub struct ServerConfig {
     /// The allowed origins, and whether this server answers preflights for them.
     pub cors: CorsRules,
     /// The limits of one server.
-    pub limits: Limits,
+    pub limits: ServerLimits,
     /// The address rules.
     pub access: AccessRules,
 }
@@ -103,10 +107,10 @@ pub struct CorsRules {
     pub answered_here: bool,
 }
 
-/// The limits of one server.
+/// `spec.limits`, and the number of servers that share the rates. The fields are those of [`Limits`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Limits {
+pub struct ServerLimits {
     /// The time limit of a request.
     pub request_timeout: Span,
     /// The maximum number of concurrent requests.
@@ -125,7 +129,30 @@ pub struct Limits {
     pub servers: u32,
 }
 
-impl Limits {
+impl ServerLimits {
+    /// The limits of each of `servers` servers.
+    #[must_use]
+    pub fn new(limits: &Limits, servers: u32) -> Self {
+        // A new field of `Limits` does not compile until it is here.
+        let &Limits {
+            request_timeout,
+            max_concurrent_requests,
+            requests_per_second,
+            burst,
+            max_body_size,
+            max_connections,
+        } = limits;
+        Self {
+            request_timeout,
+            max_concurrent_requests,
+            requests_per_second,
+            burst,
+            max_body_size,
+            max_connections,
+            servers,
+        }
+    }
+
     /// The maximum size of a request body, in bytes.
     #[must_use]
     pub fn body_limit(&self) -> usize {
@@ -133,8 +160,14 @@ impl Limits {
     }
 }
 
+impl Default for ServerLimits {
+    fn default() -> Self {
+        Self::new(&Limits::default(), 1)
+    }
+}
+
 fn default_max_connections() -> u32 {
-    DEFAULT_MAX_CONNECTIONS
+    Limits::default().max_connections
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it")]
@@ -162,4 +195,17 @@ pub struct AccessRules {
     /// Whether connections of these proxies begin with a PROXY protocol header.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub proxy_protocol: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_get_every_limit_under_its_name() {
+        let limits = Limits { max_connections: 7, ..Limits::default() };
+        let mut expected = serde_json::to_value(&limits).unwrap();
+        expected["servers"] = 3.into();
+        assert_eq!(serde_json::to_value(ServerLimits::new(&limits, 3)).unwrap(), expected);
+    }
 }

@@ -1,5 +1,6 @@
-//! The MCP clients that can be connected. docs/clients.md has the sources of every fact about them.
+//! The MCP clients that can be connected. `portcullis_core::agents` has the facts about them.
 
+use portcullis_core::agents::Agent;
 use std::str::FromStr;
 
 /// An MCP client.
@@ -64,17 +65,14 @@ impl Client {
     /// The name on the command line.
     #[must_use]
     pub const fn name(self) -> &'static str {
+        self.agent().name()
+    }
+
+    const fn agent(self) -> Agent {
         match self {
-            Self::Web(WebClient::ClaudeAi) => "claude-ai",
-            Self::Web(WebClient::Chatgpt) => "chatgpt",
-            Self::File(FileClient::ClaudeDesktop) => "claude-desktop",
-            Self::File(FileClient::ClaudeCode) => "claude-code",
-            Self::File(FileClient::Cursor) => "cursor",
-            Self::File(FileClient::Vscode) => "vscode",
-            Self::File(FileClient::Windsurf) => "windsurf",
-            Self::File(FileClient::Codex) => "codex",
-            Self::File(FileClient::GeminiCli) => "gemini-cli",
-            Self::File(FileClient::Opencode) => "opencode",
+            Self::Web(WebClient::ClaudeAi) => Agent::ClaudeAi,
+            Self::Web(WebClient::Chatgpt) => Agent::Chatgpt,
+            Self::File(client) => client.agent(),
         }
     }
 }
@@ -88,29 +86,28 @@ impl FromStr for Client {
 }
 
 impl FileClient {
+    pub(crate) const fn agent(self) -> Agent {
+        match self {
+            Self::ClaudeDesktop => Agent::ClaudeDesktop,
+            Self::ClaudeCode => Agent::ClaudeCode,
+            Self::Cursor => Agent::Cursor,
+            Self::Vscode => Agent::Vscode,
+            Self::Windsurf => Agent::Windsurf,
+            Self::Codex => Agent::Codex,
+            Self::GeminiCli => Agent::GeminiCli,
+            Self::Opencode => Agent::Opencode,
+        }
+    }
+
     /// The name by which users know it.
     #[must_use]
     pub const fn title(self) -> &'static str {
-        match self {
-            Self::ClaudeDesktop => "Claude Desktop",
-            Self::ClaudeCode => "Claude Code",
-            Self::Cursor => "Cursor",
-            Self::Vscode => "VS Code",
-            Self::Windsurf => "Windsurf",
-            Self::Codex => "Codex",
-            Self::GeminiCli => "Gemini CLI",
-            Self::Opencode => "opencode",
-        }
+        self.agent().title()
     }
 
     /// The members that lead to the servers.
     pub(crate) const fn path(self) -> &'static [&'static str] {
-        match self {
-            Self::Vscode => &["servers"],
-            Self::Opencode => &["mcp"],
-            Self::Codex => &[crate::toml::SERVERS],
-            _ => &["mcpServers"],
-        }
+        self.agent().servers()
     }
 }
 
@@ -122,6 +119,9 @@ mod tests {
     fn every_client_has_a_name_of_its_own() {
         for client in Client::ALL {
             assert_eq!(client.name().parse(), Ok(client));
+        }
+        for agent in Agent::ALL {
+            assert_eq!(agent.name().parse::<Client>().map(Client::agent), Ok(agent));
         }
         assert_eq!("emacs".parse::<Client>(), Err(UnknownClient("emacs".to_owned())));
     }

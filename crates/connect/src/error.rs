@@ -25,7 +25,7 @@ pub enum EditError {
     },
     /// The client's configuration has no such setting.
     #[error(
-        "{client} has no setting for a client id: leave out --client-id, and let the endpoint accept dynamic registration"
+        "{client} has no setting for a client id: omit --client-id, and let the endpoint accept dynamic registration"
     )]
     ClientId {
         /// The client.

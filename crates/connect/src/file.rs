@@ -38,7 +38,7 @@ pub enum FileError {
         source: io::Error,
     },
     /// It is a folder, a device or a pipe.
-    #[error("{path} is not a file; name the client's configuration file with --file", path = path.display())]
+    #[error("{path} is not a file; pass the client's configuration file with --file", path = path.display())]
     NotAFile {
         /// Its path.
         path: PathBuf,
@@ -56,7 +56,7 @@ pub enum FileError {
         path: PathBuf,
     },
     /// It is not UTF-8.
-    #[error("{path} is not a text in UTF-8; save it as one and run the command again", path = path.display())]
+    #[error("{path} is not UTF-8 text; convert it and run the command again", path = path.display())]
     NotText {
         /// The file.
         path: PathBuf,

@@ -7,7 +7,7 @@ use crate::{FileClient, Server, WebClient};
 pub enum Unreachable {
     /// The endpoint is on this computer.
     #[error(
-        "it connects from its provider's network, where a loopback address leads nowhere: give the endpoint a public https \
+        "it connects from its provider's network, which cannot reach a loopback address: give the endpoint a public https \
          URL, or connect a client on this computer, such as claude-code"
     )]
     Loopback,
@@ -19,21 +19,7 @@ pub enum Unreachable {
 /// The steps that start the sign-in, once the file has the entry.
 #[must_use]
 pub fn next_step(client: FileClient, server: &Server) -> String {
-    let name = &server.name;
-    match client {
-        FileClient::ClaudeDesktop => {
-            "Quit Claude Desktop and start it again; the browser opens for the sign-in. This needs Node.js.".to_owned()
-        }
-        FileClient::ClaudeCode => format!("Start Claude Code, run /mcp, choose {name} and sign in."),
-        FileClient::Cursor => format!("Open the MCP servers in Cursor's settings, turn {name} on and sign in."),
-        FileClient::Vscode => {
-            format!("In VS Code run the command \"MCP: List Servers\", choose {name}, start it and sign in.")
-        }
-        FileClient::Windsurf => format!("Open the MCP servers in Windsurf, refresh them and sign in to {name}."),
-        FileClient::Codex => format!("Run: codex mcp login {name}"),
-        FileClient::GeminiCli => format!("Start Gemini CLI and run: /mcp auth {name}"),
-        FileClient::Opencode => format!("Start opencode, run /mcps, choose {name} and sign in."),
-    }
+    client.agent().sign_in(server.name.as_str())
 }
 
 /// The values to enter in a web application.
@@ -78,7 +64,8 @@ mod tests {
 
     fn server(url: &str, id: Option<&str>) -> Server {
         let url = url.parse().unwrap();
-        Server { name: ServerName::of(&url), url, client_id: id.map(str::to_owned) }
+        let (client_id, program) = (id.map(str::to_owned), "portcullis".to_owned());
+        Server { name: ServerName::of(&url), url, client_id, program }
     }
 
     #[test]

@@ -49,10 +49,11 @@ impl Change {
 pub fn add(client: FileClient, text: &str, server: &Server) -> Result<Change, EditError> {
     let (mark, text) = split_mark(text);
     let change = match client {
-        FileClient::Codex => toml::set(text, server.name.as_str(), &entry::codex(server)),
+        FileClient::Codex => toml::set(text, server.name.as_str(), &entry::of(client, server)?),
         FileClient::Opencode => {
             let native = jsonc::is_opencode_2(text, server.name.as_str())?;
-            jsonc::set(text, opencode_path(native), server.name.as_str(), &entry::opencode(server, native))
+            let entry = if native { entry::opencode_2(server) } else { entry::of(client, server)? };
+            jsonc::set(text, opencode_path(native), server.name.as_str(), &entry)
         }
         _ => jsonc::set(text, client.path(), server.name.as_str(), &entry::of(client, server)?),
     }?;

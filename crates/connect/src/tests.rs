@@ -27,7 +27,8 @@ const GOLDEN: [(FileClient, &str, &str); 9] = [
 
 fn server(url: &str, client_id: Option<&str>) -> Server {
     let name = "agents-example-com".parse().unwrap();
-    Server { name, url: url.parse().unwrap(), client_id: client_id.map(str::to_owned) }
+    let program = "/home/ada/.cargo/bin/portcullis".to_owned();
+    Server { name, url: url.parse().unwrap(), client_id: client_id.map(str::to_owned), program }
 }
 
 fn ours() -> Server {

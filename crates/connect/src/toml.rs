@@ -8,7 +8,7 @@ use std::ops::Range;
 use toml_edit::{Document, Item, Key, Table, TomlError, Value};
 
 /// The table of the servers.
-pub(crate) const SERVERS: &str = "mcp_servers";
+const SERVERS: &str = "mcp_servers";
 
 /// Sets the table `name`. One that has more than `entry` stays.
 pub(crate) fn set(text: &str, name: &str, entry: &Setting) -> Result<Change, EditError> {

@@ -9,14 +9,14 @@ use crate::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Clients that nobody made an `OAuthClient` for.
+/// Clients without a manifest, which register themselves or publish a metadata document.
 #[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ClientPolicy {
-    /// Clients whose id is the URL of a document that describes them (OAuth Client ID Metadata Documents). Omitted: none.
+    /// Clients whose id is the URL of their metadata document (OAuth Client ID Metadata Documents). Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata_documents: Option<MetadataDocuments>,
-    /// Clients that register themselves (RFC 7591). Omitted: none.
+    /// Clients that register themselves (RFC 7591). Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dynamic_registration: Option<DynamicRegistration>,
 }
@@ -25,11 +25,11 @@ pub struct ClientPolicy {
 #[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MetadataDocuments {
-    /// Hosts that documents may come from, such as `claude.ai`, exactly; no addresses and no wildcards.
+    /// The hosts of allowed documents, such as `claude.ai`; no addresses and no wildcards.
     #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 253)))]
     #[schemars(extend("x-kubernetes-list-type" = "set", "x-kubernetes-validations" = [Rule::new("self.all(h, h.matches('^([a-z0-9]([a-z0-9-]*[a-z0-9])?[.])+[a-z][a-z0-9-]*[a-z0-9]$'))", "each must be the full name of a host in lower case, such as claude.ai; no address, port, wildcard or path")]))]
     pub allowed_hosts: Vec<String>,
-    /// The most that tokens of such clients may be good for; omitted: everything. The user decides each time.
+    /// The scopes that tokens of these clients may have. Default: all. The user selects among them at each consent.
     #[serde(default = "every_scope")]
     #[schemars(length(min = 1, max = 6))]
     #[schemars(extend("x-kubernetes-list-type" = "set"))]
@@ -57,15 +57,15 @@ impl MetadataDocuments {
 #[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DynamicRegistration {
-    /// How long a registration lasts: 1 hour to 1 year.
+    /// The lifetime of a registration: 1 hour to 1 year.
     #[serde(default = "DynamicRegistration::default_lifetime")]
     #[schemars(extend("x-kubernetes-validations" = [Span::rule("1h", "8760h")]))]
     pub lifetime: Span,
-    /// How many there may be at a time.
+    /// The maximum number of registered clients.
     #[serde(default = "DynamicRegistration::default_max_clients")]
     #[schemars(range(min = 1, max = 10_000))]
     pub max_clients: u32,
-    /// The most that tokens of such clients may be good for; omitted: everything. The user decides each time.
+    /// The scopes that tokens of these clients may have. Default: all. The user selects among them at each consent.
     #[serde(default = "every_scope")]
     #[schemars(length(min = 1, max = 6))]
     #[schemars(extend("x-kubernetes-list-type" = "set"))]
@@ -91,23 +91,23 @@ fn every_scope() -> Vec<Scope> {
     Scope::ALL.to_vec()
 }
 
-/// An authorization server elsewhere, instead of the built-in one: the endpoint only verifies its tokens (RFC 9068).
+/// An external authorization server, instead of the built-in one: the endpoint only verifies its tokens (RFC 9068).
 #[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ExternalIssuer {
-    /// Its issuer, exactly as its metadata has it.
+    /// The issuer, exactly as in its metadata.
     #[schemars(length(min = 1, max = 512))]
     #[schemars(extend("x-kubernetes-validations" = [schema::provider_url()]))]
     pub issuer_url: String,
-    /// What tokens for this endpoint have in `aud`; omitted: the endpoint's URL (RFC 8707).
+    /// The `aud` of tokens for this endpoint. Default: the endpoint's URL (RFC 8707).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub audience: Option<String>,
-    /// The claim that people are called by. Users are told apart by `sub`, whatever this says.
+    /// The claim with the display name of a user. Users are identified by `sub` in any case.
     #[serde(default = "ExternalIssuer::default_username_claim")]
     #[schemars(length(min = 1, max = 128))]
     pub username_claim: String,
-    /// Certificates (PEM) of a private authority that signs the issuer's; omitted: the public ones.
+    /// Certificates (PEM) of a private CA that signs the issuer's certificate. Default: the public CAs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 65_536))]
     #[schemars(extend("x-kubernetes-validations" = [schema::certificates()]))]
@@ -120,32 +120,32 @@ impl ExternalIssuer {
     }
 }
 
-/// Pods of the cluster that obtain tokens with the token of their service account (RFC 7523), and no secret.
+/// Pods that obtain tokens with the token of their service account (RFC 7523), without a secret.
 #[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkloadIdentity {
-    /// Who may; a pod that several rules name gets the scopes of all of them.
+    /// The rules. A pod that matches several rules gets the scopes of all of them.
     #[schemars(length(min = 1, max = 64))]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub rules: Vec<WorkloadRule>,
 }
 
-/// Service accounts, and what they may do.
+/// Service accounts, and the scopes of their tokens.
 #[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkloadRule {
-    /// Names the rule in logs.
+    /// The name of the rule in logs.
     #[schemars(length(min = 1, max = 63))]
     pub name: String,
-    /// The namespaces of the service accounts, by name.
+    /// The names of the service accounts' namespaces.
     #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 63)))]
     #[schemars(extend("x-kubernetes-list-type" = "set", "x-kubernetes-validations" = [Rule::new("self.all(n, n.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?$'))", "each must be the name of a namespace; there are no wildcards")]))]
     pub namespaces: Vec<String>,
-    /// The service accounts, by name; `*` for every one of those namespaces.
+    /// The names of the service accounts; `*` for all of these namespaces.
     #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 253)))]
     #[schemars(extend("x-kubernetes-list-type" = "set", "x-kubernetes-validations" = [Rule::new("self.all(n, n == '*' || n.matches('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$'))", "each must be the name of a service account, or * for all")]))]
     pub service_accounts: Vec<String>,
-    /// What their tokens are good for.
+    /// The scopes of their tokens.
     #[schemars(length(min = 1, max = 6))]
     #[schemars(extend("x-kubernetes-list-type" = "set"))]
     pub scopes: Vec<Scope>,

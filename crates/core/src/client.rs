@@ -4,12 +4,12 @@ use crate::schema::Rule;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Whether a client can keep a secret (RFC 6749 §2.1). Omitted in a manifest: as the preset says; `custom` is Confidential.
+/// Whether a client can keep a secret (RFC 6749 §2.1). Default in a manifest: the preset's; `custom` is Confidential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ClientType {
     /// It authenticates with its secret.
     Confidential,
-    /// It runs where people can read it, and proves itself by PKCE only.
+    /// It runs on users' machines, and authenticates by PKCE only.
     Public,
 }
 
@@ -17,11 +17,11 @@ pub enum ClientType {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Grant {
-    /// A person signs in and approves.
+    /// A user signs in and consents.
     AuthorizationCode,
-    /// It renews what a person approved.
+    /// The client renews its tokens after a user's consent.
     RefreshToken,
-    /// It acts for itself, unattended.
+    /// The client acts on its own behalf, unattended.
     ClientCredentials,
 }
 
@@ -45,7 +45,7 @@ pub struct PrivateKeyJwt {
     /// The keys themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jwks: Option<JsonWebKeySet>,
-    /// Where they are published; fetched when needed, and not from private addresses.
+    /// The URL of the keys. It is fetched when needed, and never from private addresses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048))]
     #[schemars(extend("x-kubernetes-validations" = [Rule::new("self.matches('^https://([a-z0-9]([a-z0-9-]*[a-z0-9])?[.])+[a-z][a-z0-9-]*[a-z0-9](/[^#]*)?$')", "must be an https:// URL of a host by its full name, without port, fragment or user information")]))]
@@ -68,7 +68,7 @@ pub struct JsonWebKey {
     #[schemars(length(max = 8))]
     #[schemars(extend("x-kubernetes-validations" = [Rule::new("self in ['EC', 'OKP', 'RSA']", "must be EC, OKP or RSA")]))]
     pub kty: String,
-    /// Names the key in the header of assertions.
+    /// The id of the key in the header of assertions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub kid: Option<String>,

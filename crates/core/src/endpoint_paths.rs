@@ -24,6 +24,12 @@ pub const LOGOUT: &str = "/logout";
 pub const AGENTS: &str = "/agents";
 /// The landing page. Not in [`RESERVED`]: an endpoint whose own URL is here has no landing page, see [`has_console`].
 pub const CONSOLE: &str = "/console";
+/// The page of the user's workspaces. The pages of single workspaces are below it.
+pub const WORKSPACES: &str = "/console/workspaces";
+/// The page of all users, for administrators. The other pages of administration are below it.
+pub const ADMINISTRATION: &str = "/console/administration";
+/// The icon that browsers ask for at the root of a host. Not in [`RESERVED`]: see [`has_favicon`].
+pub const FAVICON: &str = "/favicon.ico";
 /// The prefix of style sheet and icon.
 pub const ASSETS: &str = "/assets";
 /// The JWK set of the public keys (RFC 7517).
@@ -91,6 +97,14 @@ pub fn has_console(url: &PublicUrl, aliases: &[String]) -> bool {
     !covered(url.path()) && !aliases.iter().any(|alias| covered(alias))
 }
 
+/// Whether an endpoint at `url`, with further `aliases` of its path, serves [`FAVICON`]: it has a console, and its issuer
+/// has no path.
+#[must_use]
+pub fn has_favicon(url: &PublicUrl, aliases: &[String]) -> bool {
+    let free = url.path() != FAVICON && !aliases.iter().any(|alias| alias == FAVICON);
+    url.base_path().is_empty() && free && has_console(url, aliases)
+}
+
 /// Whether `path`, relative to the issuer's path, is reserved.
 #[must_use]
 pub fn is_reserved(path: &str) -> bool {
@@ -115,6 +129,20 @@ mod tests {
         ] {
             let aliases: Vec<String> = aliases.iter().map(|&alias: &&str| alias.to_owned()).collect();
             assert_eq!(has_console(&url.parse().unwrap(), &aliases), has, "{url} {aliases:?}");
+        }
+    }
+
+    #[test]
+    fn only_an_endpoint_at_the_root_of_its_host_has_the_icon_there() {
+        for (url, aliases, has) in [
+            ("https://h/mcp", &[][..], true),
+            ("https://h/team/mcp", &[], false),
+            ("https://h/console", &[], false),
+            ("https://h/favicon.ico", &[], false),
+            ("https://h/mcp", &["/favicon.ico"], false),
+        ] {
+            let aliases: Vec<String> = aliases.iter().map(|&alias: &&str| alias.to_owned()).collect();
+            assert_eq!(has_favicon(&url.parse().unwrap(), &aliases), has, "{url} {aliases:?}");
         }
     }
 

@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 #[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GrantUser {
-    /// Stable, such as `github:583231`: the name of the login, and the user's id there. The `sub` of access tokens.
+    /// A stable id: the name of the login and the user's id there, such as `github:583231`. The `sub` of access tokens.
     #[schemars(length(min = 1, max = 512))]
     pub id: String,
-    /// What people call the user.
+    /// The user's display name.
     #[schemars(length(max = 256))]
     pub name: String,
 }
@@ -41,39 +41,44 @@ pub struct LoginEvidence {
     #[schemars(length(max = 64), inner(length(max = 140)))]
     #[schemars(extend("x-kubernetes-list-type" = "set"))]
     pub teams: Vec<String>,
+    /// The groups, organizations and teams of `console.administrators` that the user was in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(max = 256)))]
+    #[schemars(extend("x-kubernetes-list-type" = "set"))]
+    pub administrator_groups: Vec<String>,
 }
 
-/// What a presented refresh token is held against.
+/// The state against which a presented refresh token is verified.
 #[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RefreshState {
-    /// Counts rotations; the first token is of generation 0.
+    /// The number of rotations; the first token has generation 0.
     #[schemars(range(min = 0))]
     pub generation: i64,
     /// The hash of the token of this generation.
     #[schemars(length(max = 128))]
     pub hash: String,
-    /// When it was made.
+    /// The time at which this generation was issued.
     #[schemars(with = "Time")]
     pub rotated_at: Timestamp,
 }
 
-/// Why a grant no longer counts.
+/// Why a grant was revoked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum RevocationReason {
-    /// The user took it back, on the page of connected agents.
+    /// The user revoked it, on the page of connected agents.
     ByUser,
-    /// The client gave it back (RFC 7009).
+    /// The client revoked it (RFC 7009).
     ByClient,
-    /// Its authorization code was presented again: somebody else may have it (RFC 6749 §4.1.2).
+    /// Its authorization code was presented again, so it may have leaked (RFC 6749 §4.1.2).
     CodeReplayed,
-    /// An old refresh token was presented again: somebody else may have it (RFC 9700 §4.14.2).
+    /// An old refresh token was presented again, so it may have leaked (RFC 9700 §4.14.2).
     RefreshTokenReplayed,
-    /// An `OAuthUser` disabled its user.
+    /// An `OAuthUser` disabled the user.
     UserDisabled,
-    /// An `OAuthUser` ended what its user began before a time.
+    /// An administrator ended the user's sessions and grants from before a time: by an `OAuthUser`, or in the console.
     UserEnded,
-    /// The user has more grants with this client than allowed: this was the oldest.
+    /// The user exceeded the maximum number of grants with this client, and this was the oldest.
     Superseded,
     /// The user's password changed.
     PasswordChanged,
@@ -81,6 +86,6 @@ pub enum RevocationReason {
     NotAllowed,
     /// The identity provider no longer lets the user in.
     ProviderRefused,
-    /// The provider cannot be asked again, and the user signed in longer ago than `maxGrantAge`.
+    /// The provider cannot be rechecked, and the user's last sign-in is older than `maxGrantAge`.
     SignInTooOld,
 }

@@ -45,7 +45,7 @@ pub fn lone_surrogate(text: &[u8]) -> Option<String> {
             Some(half @ 0xD800..=0xDFFF) => {
                 let place = text.len() - escape.len();
                 return Some(format!(
-                    "it holds a lone surrogate, \\u{half:04x} at byte {place}, which stands for no character; send both \
+                    "it holds a lone surrogate, \\u{half:04x} at byte {place}, which is not a character; send both \
                      halves of the pair, or leave it out"
                 ));
             }

@@ -3,10 +3,12 @@
 
 pub mod account;
 pub mod agent_paths;
+pub mod agents;
 pub mod atomic_file;
 pub mod authorization;
 pub mod client;
 pub mod clock;
+pub mod console;
 pub mod endpoint_paths;
 pub mod grant;
 mod hex;
@@ -26,6 +28,7 @@ pub mod report;
 pub mod rng;
 pub mod schema;
 pub mod scope;
+pub mod terminal;
 pub mod workspace;
 
 pub use hex::hex;

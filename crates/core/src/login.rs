@@ -7,20 +7,20 @@ use crate::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// One way for people to sign in: exactly one of `passwords`, `github` and `oidc`.
+/// A method to sign in: exactly one of `passwords`, `github` and `oidc`.
 #[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[schemars(extend("x-kubernetes-validations" = [Rule::new("[has(self.passwords), has(self.github), has(self.oidc)].filter(p, p).size() == 1", "must have exactly one of passwords, github and oidc"), Rule::new("!has(self.passwords) || (!has(self.recheckAfter) && !has(self.maxGrantAge))", "recheckAfter and maxGrantAge are for github and oidc: local users are looked up at every use")]))]
 #[serde(rename_all = "camelCase")]
 pub struct Login {
-    /// Names this way in URLs, logs and the ids of users; renaming it makes other users of the same people.
+    /// The name of the login in URLs, logs and user ids. After a rename, the same people are different users.
     #[schemars(length(min = 1, max = 32))]
     #[schemars(extend("x-kubernetes-validations" = [Rule::new("self.matches('^[a-z]([a-z0-9-]*[a-z0-9])?$') && self != 'client' && self != 'workload'", "must be made of a-z, 0-9 and -, beginning with a letter; client and workload are taken")]))]
     pub name: String,
-    /// What the sign-in page calls it; omitted: `GitHub`, or the name.
+    /// The name on the sign-in page. Default: `GitHub`, or `name`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub display_name: Option<String>,
-    /// Names and passwords that a Secret holds.
+    /// Users and passwords in a Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub passwords: Option<Passwords>,
     /// Accounts of GitHub, or of a GitHub Enterprise Server.
@@ -29,21 +29,21 @@ pub struct Login {
     /// Accounts of an OpenID Connect provider.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oidc: Option<Oidc>,
-    /// How old a sign-in may be when its user approves an agent: 1 minute to 12 hours, default `1h`. After that the
-    /// user signs in at the provider again, or enters the password again.
+    /// The maximum age of a sign-in when the user consents to an agent: 1 minute to 12 hours, default `1h`. After that,
+    /// the user signs in again.
     #[serde(
         default = "Login::default_reauthenticate_after",
         skip_serializing_if = "Login::is_default_reauthenticate_after"
     )]
     #[schemars(extend("x-kubernetes-validations" = [Span::rule("1m", "12h")]))]
     pub reauthenticate_after: Span,
-    /// How long a provider's answer about a user counts: `1m` to `720h`, default `24h`. When a grant is refreshed after that,
-    /// the provider is asked again. For `github` and `oidc`.
+    /// The age of a provider's answer about a user after which the next refresh of a grant asks the provider again:
+    /// `1m` to `720h`, default `24h`. For `github` and `oidc`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-kubernetes-validations" = [Span::rule("1m", "720h")]))]
     pub recheck_after: Option<Span>,
-    /// How long after a user's last sign-in grants count where the provider cannot be asked again: `1m` to `8760h`, default
-    /// `168h`. For `github` and `oidc`.
+    /// How long grants are valid after the user's last sign-in if the provider cannot be asked again: `1m` to `8760h`,
+    /// default `168h`. For `github` and `oidc`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-kubernetes-validations" = [Span::rule("1m", "8760h")]))]
     pub max_grant_age: Option<Span>,
@@ -86,11 +86,12 @@ impl Login {
 #[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Passwords {
-    /// The Secret with lines of `name:hash`, as `htpasswd -B` writes them: bcrypt or argon2.
+    /// The Secret with lines of `name:hash`, as written by `htpasswd -B`: bcrypt or argon2. Its key `groups` may have lines
+    /// of `group: name name`, for `console.administrators`.
     pub secret_ref: PasswordsSecret,
 }
 
-/// A Secret with an htpasswd file. It carries the label `portcullis.dev/endpoint` with the endpoint's name.
+/// A Secret with an htpasswd file. It must have the label `portcullis.dev/endpoint` with the endpoint's name.
 #[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PasswordsSecret {
@@ -98,7 +99,7 @@ pub struct PasswordsSecret {
     #[schemars(length(min = 1, max = 253))]
     #[schemars(extend("x-kubernetes-validations" = [schema::object_name()]))]
     pub name: String,
-    /// The key that holds the file.
+    /// The key of the file in the Secret.
     #[serde(default = "PasswordsSecret::default_key")]
     #[schemars(length(min = 1, max = 253))]
     pub key: String,
@@ -110,8 +111,8 @@ impl PasswordsSecret {
     }
 }
 
-/// The Secret with what a provider gave us when it registered this endpoint: `client-id` and `client-secret`. It carries
-/// the label `portcullis.dev/endpoint` with the endpoint's name.
+/// The Secret with the endpoint's credentials at a provider: `client-id` and `client-secret`. It must have the label
+/// `portcullis.dev/endpoint` with the endpoint's name.
 #[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientSecretRef {
     /// The Secret's name.
@@ -120,12 +121,12 @@ pub struct ClientSecretRef {
     pub name: String,
 }
 
-/// An OAuth app of GitHub. Its callback is the issuer, `/login/`, the name of this login and `/callback`.
+/// An OAuth app of GitHub. Its callback is the endpoint's issuer, `/login/`, the name of this login and `/callback`.
 #[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[schemars(extend("x-kubernetes-validations" = [Rule::new("self.allowedOrganizations.size() + self.allowedTeams.size() > 0", "allowedOrganizations or allowedTeams must name at least one, since anyone can have a GitHub account")]))]
 #[serde(rename_all = "camelCase")]
 pub struct GitHub {
-    /// Where GitHub is; another than `https://github.com` is an Enterprise Server.
+    /// The URL of GitHub; any other than `https://github.com` is an Enterprise Server.
     #[serde(default = "GitHub::default_url")]
     #[schemars(length(max = 512))]
     #[schemars(extend("x-kubernetes-validations" = [schema::provider_url()]))]
@@ -142,7 +143,7 @@ pub struct GitHub {
     #[schemars(length(max = 64), inner(length(min = 3, max = 140)))]
     #[schemars(extend("x-kubernetes-list-type" = "set", "x-kubernetes-validations" = [Rule::new("self.all(t, t.matches('^[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9_.-]+$'))", "each must be organization/team, both as in the team's URL")]))]
     pub allowed_teams: Vec<String>,
-    /// Certificates (PEM) of a private authority that signs an Enterprise Server's; omitted: the public ones.
+    /// Certificates (PEM) of a private CA that signs the Enterprise Server's certificate. Default: the public CAs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 65_536))]
     #[schemars(extend("x-kubernetes-validations" = [schema::certificates()]))]
@@ -155,27 +156,27 @@ impl GitHub {
     }
 }
 
-/// An OpenID Connect provider. The callback to register there is the issuer, `/login/`, the name of this login and
-/// `/callback`.
+/// An OpenID Connect provider. The callback to register there is the endpoint's issuer, `/login/`, the name of this
+/// login and `/callback`.
 #[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Oidc {
-    /// The provider's issuer, exactly as its discovery document has it.
+    /// The provider's issuer, exactly as in its discovery document.
     #[schemars(length(min = 1, max = 512))]
     #[schemars(extend("x-kubernetes-validations" = [schema::provider_url()]))]
     pub issuer_url: String,
-    /// The Secret with this endpoint's `client-id` and `client-secret` there.
+    /// The Secret with the endpoint's `client-id` and `client-secret` at the provider.
     pub client_secret_ref: ClientSecretRef,
-    /// What is asked for besides `openid`.
+    /// The scopes to request in addition to `openid`.
     #[serde(default = "Oidc::default_scopes")]
     #[schemars(length(max = 16), inner(length(min = 1, max = 128)))]
     #[schemars(extend("x-kubernetes-list-type" = "set", "x-kubernetes-validations" = [Rule::new("self.all(s, s.matches('^[!#-Z^-~]+$'))", "each must be one word")]))]
     pub scopes: Vec<String>,
-    /// Whether the provider is asked for a token that outlives its session (`offline_access`, OpenID Connect Core §11), with
-    /// which it is asked again whether it still lets the user in.
+    /// Whether to request a token that remains valid after the session (`offline_access`, OpenID Connect Core §11). It
+    /// is used to ask again whether the provider still lets the user in.
     #[serde(default, skip_serializing_if = "OfflineAccess::is_default")]
     pub offline_access: OfflineAccess,
-    /// The claim that people are called by. Users are told apart by `sub`, whatever this says.
+    /// The claim with the display name of a user. Users are identified by `sub` in any case.
     #[serde(default = "Oidc::default_username_claim")]
     #[schemars(length(min = 1, max = 128))]
     pub username_claim: String,
@@ -183,12 +184,12 @@ pub struct Oidc {
     #[serde(default = "Oidc::default_groups_claim")]
     #[schemars(length(min = 1, max = 128))]
     pub groups_claim: String,
-    /// Members of any of these groups may sign in; empty: whoever the provider lets in.
+    /// Members of any of these groups may sign in. Empty: all users of the provider.
     #[serde(default)]
     #[schemars(length(max = 64), inner(length(min = 1, max = 256)))]
     #[schemars(extend("x-kubernetes-list-type" = "set"))]
     pub allowed_groups: Vec<String>,
-    /// Certificates (PEM) of a private authority that signs the provider's; omitted: the public ones.
+    /// Certificates (PEM) of a private CA that signs the provider's certificate. Default: the public CAs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 65_536))]
     #[schemars(extend("x-kubernetes-validations" = [schema::certificates()]))]
@@ -207,15 +208,16 @@ impl Oidc {
     }
 }
 
-/// How a provider is asked for `offline_access`.
+/// How `offline_access` is requested from a provider.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum OfflineAccess {
-    /// Ask, unless the provider's metadata lists scopes without it.
+    /// Request it, unless the provider's metadata lists scopes without it.
     #[default]
     Request,
-    /// Ask with `prompt=consent`, for providers that give no such token otherwise. Some show a page then at every sign-in.
+    /// Request it with `prompt=consent`, for providers that issue no such token otherwise. Some then show a page at
+    /// every sign-in.
     RequestWithConsent,
-    /// Do not ask: grants count for `maxGrantAge` after the user's last sign-in.
+    /// Do not request it: grants are valid for `maxGrantAge` after the user's last sign-in.
     Never,
 }
 

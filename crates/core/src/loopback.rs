@@ -27,6 +27,16 @@ pub fn is_loopback(url: &Url) -> bool {
     }
 }
 
+/// Whether `url` is safe for secrets: https, or http on a loopback host if `allows_http`.
+#[must_use]
+pub fn is_secure(url: &Url, allows_http: bool) -> bool {
+    match url.scheme() {
+        "https" => true,
+        "http" => allows_http && is_loopback(url),
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -22,22 +22,79 @@ pub enum Preset {
     Vscode,
     /// Gemini CLI.
     GeminiCli,
-    /// Anything else: the manifest says all.
+    /// Codex.
+    Codex,
+    /// opencode.
+    Opencode,
+    /// Zed.
+    Zed,
+    /// Goose.
+    Goose,
+    /// MCP Inspector, in the browser.
+    McpInspector,
+    /// n8n Cloud. For your own n8n, add its callback.
+    N8n,
+    /// Any other client: the manifest has all settings.
     #[default]
     Custom,
 }
 
 impl Preset {
-    /// Whether the client can keep a secret, where the manifest does not say.
+    /// Every preset.
+    pub const ALL: [Self; 13] = [
+        Self::Claude,
+        Self::Chatgpt,
+        Self::ClaudeCode,
+        Self::Cursor,
+        Self::Vscode,
+        Self::GeminiCli,
+        Self::Codex,
+        Self::Opencode,
+        Self::Zed,
+        Self::Goose,
+        Self::McpInspector,
+        Self::N8n,
+        Self::Custom,
+    ];
+
+    /// The name in a manifest.
     #[must_use]
-    pub const fn client_type(self) -> ClientType {
+    pub const fn name(self) -> &'static str {
         match self {
-            Self::Claude | Self::Chatgpt | Self::Custom => ClientType::Confidential,
-            Self::ClaudeCode | Self::Cursor | Self::Vscode | Self::GeminiCli => ClientType::Public,
+            Self::Claude => "claude",
+            Self::Chatgpt => "chatgpt",
+            Self::ClaudeCode => "claude-code",
+            Self::Cursor => "cursor",
+            Self::Vscode => "vscode",
+            Self::GeminiCli => "gemini-cli",
+            Self::Codex => "codex",
+            Self::Opencode => "opencode",
+            Self::Zed => "zed",
+            Self::Goose => "goose",
+            Self::McpInspector => "mcp-inspector",
+            Self::N8n => "n8n",
+            Self::Custom => "custom",
         }
     }
 
-    /// The grants it uses, where the manifest does not say.
+    /// The default client type.
+    #[must_use]
+    pub const fn client_type(self) -> ClientType {
+        match self {
+            Self::Claude | Self::Chatgpt | Self::N8n | Self::Custom => ClientType::Confidential,
+            Self::ClaudeCode
+            | Self::Cursor
+            | Self::Vscode
+            | Self::GeminiCli
+            | Self::Codex
+            | Self::Opencode
+            | Self::Zed
+            | Self::Goose
+            | Self::McpInspector => ClientType::Public,
+        }
+    }
+
+    /// The default grant types.
     #[must_use]
     pub const fn grants(self) -> &'static [Grant] {
         &[Grant::AuthorizationCode, Grant::RefreshToken]
@@ -45,8 +102,8 @@ impl Preset {
 
     /// Its callbacks, to which the manifest's `redirectUris` are added.
     ///
-    /// A loopback callback matches with any port (RFC 8252 §7.3). `https://chatgpt.com/connector/oauth/{id}`
-    /// stands for exactly one path segment: ChatGPT makes one callback per connector.
+    /// A loopback callback matches with any port (RFC 8252 §7.3). `{id}` stands for exactly one path segment: ChatGPT makes
+    /// one callback per connector, Codex one per server.
     #[must_use]
     pub const fn redirect_uris(self) -> &'static [&'static str] {
         match self {
@@ -67,11 +124,28 @@ impl Preset {
                 "https://insiders.vscode.dev/redirect",
             ],
             Self::GeminiCli => &["http://localhost/oauth/callback"],
+            // codex-rs/rmcp-client/src/perform_oauth_login.rs of openai/codex; older versions have no segment.
+            Self::Codex => &["http://127.0.0.1/callback/{id}", "http://127.0.0.1/callback"],
+            // packages/opencode/src/mcp/oauth-provider.ts of anomalyco/opencode.
+            Self::Opencode => &["http://127.0.0.1/mcp/oauth/callback"],
+            // https://zed.dev/oauth/client-metadata.json, quoted in zed-industries/zed#56210.
+            Self::Zed => &["http://127.0.0.1/callback"],
+            // crates/goose/src/oauth/mod.rs of block/goose.
+            Self::Goose => &["http://127.0.0.1/oauth_callback"],
+            // client/src/lib/auth.ts of modelcontextprotocol/inspector: at the origin of its page.
+            Self::McpInspector => &[
+                "http://localhost/oauth/callback",
+                "http://localhost/oauth/callback/debug",
+                "http://127.0.0.1/oauth/callback",
+                "http://127.0.0.1/oauth/callback/debug",
+            ],
+            // n8n-io/n8n#21808: one callback for every instance in n8n's cloud.
+            Self::N8n => &["https://oauth.n8n.cloud/oauth2/callback"],
             Self::Custom => &[],
         }
     }
 
-    /// What people call it; `None` for `custom`.
+    /// The display name; `None` for `custom`.
     #[must_use]
     pub const fn display_name(self) -> Option<&'static str> {
         match self {
@@ -81,7 +155,26 @@ impl Preset {
             Self::Cursor => Some("Cursor"),
             Self::Vscode => Some("Visual Studio Code"),
             Self::GeminiCli => Some("Gemini CLI"),
+            Self::Codex => Some("Codex"),
+            Self::Opencode => Some("opencode"),
+            Self::Zed => Some("Zed"),
+            Self::Goose => Some("Goose"),
+            Self::McpInspector => Some("MCP Inspector"),
+            Self::N8n => Some("n8n"),
             Self::Custom => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_manifests() {
+        for preset in Preset::ALL {
+            assert_eq!(serde_json::to_value(preset).unwrap(), preset.name());
+        }
+        assert_eq!(Preset::ALL.len(), schemars::schema_for!(Preset).get("oneOf").unwrap().as_array().unwrap().len());
     }
 }

@@ -18,7 +18,7 @@ pub struct PublicUrl {
 
 /// Why a text is not a valid [`PublicUrl`].
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("{url:?} is no endpoint URL: {why}; write one such as https://mcp.example.com/mcp")]
+#[error("{url:?} is not a valid endpoint URL: {why}; for example https://mcp.example.com/mcp")]
 pub struct PublicUrlError {
     url: String,
     why: &'static str,

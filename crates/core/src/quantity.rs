@@ -55,7 +55,7 @@ impl Span {
 
 /// The text is not a valid [`Span`].
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("{0:?} is no duration; write whole hours, minutes or seconds, such as 90s, 15m or 1h30m")]
+#[error("{0:?} is not a valid duration; write whole hours, minutes or seconds, such as 90s, 15m or 1h30m")]
 pub struct InvalidSpan(String);
 
 impl FromStr for Span {
@@ -147,7 +147,7 @@ impl ByteSize {
 
 /// The text is not a valid [`ByteSize`].
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("{0:?} is no size; write a positive number of bytes with Ki, Mi or Gi, such as 512Ki or 4Mi")]
+#[error("{0:?} is not a valid size; write a positive number of bytes with Ki, Mi or Gi, such as 512Ki or 4Mi")]
 pub struct InvalidByteSize(String);
 
 impl FromStr for ByteSize {

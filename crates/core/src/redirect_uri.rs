@@ -87,7 +87,10 @@ impl Rule {
             }
             Self::PlainHttp => format!("plain http is for {} only; use https", enumeration(&loopback::HOSTS)),
             Self::Scheme => {
-                format!("{} are no callbacks; use https or the app's own scheme", enumeration(&FORBIDDEN_SCHEMES))
+                format!(
+                    "{} cannot be redirect URIs; use https or the app's own scheme",
+                    enumeration(&FORBIDDEN_SCHEMES)
+                )
             }
         }
     }
@@ -117,7 +120,7 @@ pub enum RedirectUrisError {
     #[error("must have at most {MAX_COUNT} entries; it has {0}")]
     TooMany(usize),
     /// The same URI twice.
-    #[error("must have each entry once; {0:?} is there twice")]
+    #[error("must have each entry once; {0:?} is repeated")]
     Repeated(String),
     /// An empty URI, or one with more than [`MAX_LENGTH`] characters.
     #[error("each must have 1 to {MAX_LENGTH} characters")]

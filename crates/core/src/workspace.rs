@@ -3,22 +3,22 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Who decides who may reach a workspace.
+/// What decides about access to workspaces.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum AuthorizationMode {
-    /// Its owner reaches it, and nobody else.
+    /// Only its owner has access.
     #[default]
     Owner,
-    /// Its owner reaches it, and whom Kubernetes' RBAC allows the verb on `workspaces`, or `create` on
-    /// `workspaces/exec`: subject `portcullis:ENDPOINT:USER`, with the user's id as in `whoami`.
+    /// Its owner has access, and every user to whom Kubernetes RBAC allows the verb on `workspaces`, or `create` on
+    /// `workspaces/exec`. The subject is `portcullis:ENDPOINT:USER`, with the user's id as in `whoami`.
     Kubernetes,
 }
 
-/// The workspaces that agents make.
+/// Quotas of workspaces.
 #[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkspaceLimits {
-    /// How many one user may have, stopped ones too.
+    /// The maximum number of workspaces of a user, including stopped ones.
     #[serde(default = "WorkspaceLimits::default_max_per_user")]
     #[schemars(range(min = 0, max = 10_000))]
     pub max_per_user: u32,

@@ -3,6 +3,32 @@
 /// One check. The order is that of causes: a failure is explained by the first failed check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Check {
+    /// The Kubernetes API, by a kubeconfig.
+    Cluster,
+    /// The custom resource definitions.
+    Definitions,
+    /// The `McpEndpoint`.
+    Resource,
+    /// The operator.
+    Operator,
+    /// The Secrets and ConfigMaps to which the endpoint refers.
+    References,
+    /// The Deployment of the servers and its pods.
+    Pods,
+    /// The ResourceQuotas of the namespace.
+    Quota,
+    /// The Service of the servers and its endpoints.
+    Service,
+    /// The Ingress or HTTPRoute.
+    Exposure,
+    /// The certificates in Secrets.
+    Certificate,
+    /// The NetworkPolicies that select the servers.
+    NetworkPolicy,
+    /// The conditions of the `McpEndpoint`.
+    Conditions,
+    /// Warning events of the endpoint's objects.
+    Events,
     /// The shape of the URL.
     Url,
     /// The addresses of the host.
@@ -23,9 +49,17 @@ pub enum Check {
     IssuerMetadata,
     /// The public keys (RFC 7517).
     Jwks,
+    /// The metadata documents of clients (OAuth Client ID Metadata Documents), as the endpoint reads them.
+    ClientMetadata,
+    /// The logins for users, and their identity providers.
+    Logins,
     /// Requests of web pages (the Fetch standard's CORS protocol), for each origin.
     Cors,
-    /// A token by client credentials (RFC 6749 §4.4).
+    /// The `OAuthClient`s of the endpoint.
+    Clients,
+    /// The `OAuthGrant`s of the endpoint.
+    Grants,
+    /// A token, by client credentials (RFC 6749 §4.4) or of a user's sign-in.
     Token,
     /// A request with the token.
     Authorization,
@@ -43,7 +77,20 @@ pub enum Check {
 
 impl Check {
     /// Every check, in the order of causes.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 35] = [
+        Self::Cluster,
+        Self::Definitions,
+        Self::Resource,
+        Self::Operator,
+        Self::References,
+        Self::Pods,
+        Self::Quota,
+        Self::Service,
+        Self::Exposure,
+        Self::Certificate,
+        Self::NetworkPolicy,
+        Self::Conditions,
+        Self::Events,
         Self::Url,
         Self::Dns,
         Self::Tcp,
@@ -54,7 +101,11 @@ impl Check {
         Self::ResourceMetadata,
         Self::IssuerMetadata,
         Self::Jwks,
+        Self::ClientMetadata,
+        Self::Logins,
         Self::Cors,
+        Self::Clients,
+        Self::Grants,
         Self::Token,
         Self::Authorization,
         Self::Revisions,
@@ -68,6 +119,19 @@ impl Check {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Cluster => "cluster",
+            Self::Definitions => "definitions",
+            Self::Resource => "resource",
+            Self::Operator => "operator",
+            Self::References => "references",
+            Self::Pods => "pods",
+            Self::Quota => "quota",
+            Self::Service => "service",
+            Self::Exposure => "exposure",
+            Self::Certificate => "certificate",
+            Self::NetworkPolicy => "network-policy",
+            Self::Conditions => "conditions",
+            Self::Events => "events",
             Self::Url => "url",
             Self::Dns => "dns",
             Self::Tcp => "tcp",
@@ -78,7 +142,11 @@ impl Check {
             Self::ResourceMetadata => "resource-metadata",
             Self::IssuerMetadata => "issuer-metadata",
             Self::Jwks => "jwks",
+            Self::ClientMetadata => "client-metadata",
+            Self::Logins => "logins",
             Self::Cors => "cors",
+            Self::Clients => "clients",
+            Self::Grants => "grants",
             Self::Token => "token",
             Self::Authorization => "authorization",
             Self::Revisions => "revisions",
@@ -89,11 +157,48 @@ impl Check {
         }
     }
 
+    /// Whether it examines the cluster, for which it needs a kubeconfig.
+    #[must_use]
+    pub const fn is_of_cluster(self) -> bool {
+        matches!(
+            self,
+            Self::Cluster
+                | Self::Definitions
+                | Self::Resource
+                | Self::Operator
+                | Self::References
+                | Self::Pods
+                | Self::Quota
+                | Self::Service
+                | Self::Exposure
+                | Self::Certificate
+                | Self::NetworkPolicy
+                | Self::Conditions
+                | Self::Events
+                | Self::Clients
+                | Self::Grants
+        )
+    }
+
     /// The checks without whose success this one says nothing. If one of them failed or was skipped, this one is skipped.
     #[must_use]
     pub const fn requires(self) -> &'static [Self] {
         match self {
-            Self::Url => &[],
+            Self::Cluster | Self::Url => &[],
+            Self::Definitions => &[Self::Cluster],
+            Self::Resource => &[Self::Definitions],
+            Self::Operator
+            | Self::References
+            | Self::Pods
+            | Self::Quota
+            | Self::Service
+            | Self::Exposure
+            | Self::Certificate
+            | Self::NetworkPolicy
+            | Self::Conditions
+            | Self::Events
+            | Self::Clients
+            | Self::Grants => &[Self::Resource],
             Self::Dns => &[Self::Url],
             Self::Tcp => &[Self::Dns],
             Self::Tls => &[Self::Tcp],
@@ -102,7 +207,7 @@ impl Check {
                 &[Self::Http]
             }
             Self::IssuerMetadata => &[Self::ResourceMetadata],
-            Self::Jwks | Self::Token => &[Self::IssuerMetadata],
+            Self::Jwks | Self::ClientMetadata | Self::Logins | Self::Token => &[Self::IssuerMetadata],
             Self::Authorization => &[Self::Token],
             Self::Revisions | Self::Tools => &[Self::Authorization],
             Self::Call => &[Self::Tools],

@@ -43,9 +43,132 @@ macro_rules! codes {
 }
 
 codes! {
+    ClusterUnavailable "cluster-unavailable" Warning
+        "The Kubernetes API does not answer, so nothing in the cluster was examined."
+        "Check the context and the network of this machine: `kubectl get mcp` must work with the same kubeconfig."
+    ClusterForbidden "cluster-forbidden" Warning
+        "The user of the kubeconfig may not read this, so a cause there is not found."
+        "As an administrator, allow it as docs/doctor.md describes (ClusterRole `portcullis-doctor`), or let a user examine who may read it."
+    DefinitionsMissing "definitions-missing" Failure
+        "Custom resource definitions of Portcullis are not installed in the cluster."
+        "Install the chart, or apply the files that `portcullis crds` writes with `kubectl apply --server-side`. Check that the context is the right cluster."
+    EndpointNotFound "endpoint-not-found" Failure
+        "The cluster has no such McpEndpoint, so no server answers for the URL."
+        "Create the McpEndpoint, set its `spec.url` to the URL to the letter, or select the right cluster and namespace by --context and --namespace."
+    OperatorMissing "operator-missing" Failure
+        "The operator does not run: it never processed the newest McpEndpoint, and it has no Deployment."
+        "Install the chart of the operator (docs/operations.md)."
+    OperatorNotFound "operator-not-found" Warning
+        "The Deployment of the operator was not found by the labels of the chart. Its work was seen, so it may run in another form."
+        "Nothing, if the operator runs outside the cluster or was installed without the chart."
+    OperatorNotReady "operator-not-ready" Failure
+        "The operator is installed, but none of its pods is ready: changes of resources have no effect."
+        "Correct what the pod reports: `kubectl describe pods` and `kubectl logs` in the namespace of the operator."
+    NotReconciled "not-reconciled" Failure
+        "The operator runs, but did not process the newest McpEndpoint."
+        "Read the log of the operator, and check that the namespace is one of those that it watches (`namespaces` of the chart)."
+    ReferenceMissing "reference-missing" Failure
+        "The endpoint refers to a Secret or ConfigMap that does not exist."
+        "Create it in the namespace of the endpoint, or correct the name in the field."
+    ReferenceIncomplete "reference-incomplete" Failure
+        "The endpoint refers to a Secret or ConfigMap that lacks a key."
+        "Add the key, or name another key in the field."
+    SecretNotLabelled "secret-not-labelled" Failure
+        "The operator does not see the Secret, because it lacks the label `portcullis.dev/endpoint`."
+        "Set it: `kubectl label secret NAME portcullis.dev/endpoint=ENDPOINT`."
+    DeploymentMissing "deployment-missing" Failure
+        "The Deployment of the servers does not exist."
+        "Read the conditions of the McpEndpoint and the log of the operator."
+    ScaledToZero "scaled-to-zero" Failure
+        "The endpoint has no servers, because zero are asked for."
+        "Set `spec.deployment.replicas` of the McpEndpoint."
+    PodsRefused "pods-refused" Failure
+        "A quota or an admission policy refuses the pods of the servers."
+        "Do what the message says: raise the quota, set `spec.deployment.resources`, or change the policy."
+    PodsMissing "pods-missing" Failure
+        "The Deployment has no pods."
+        "`kubectl describe deployment` and `kubectl describe replicaset` say why; the controller manager must run."
+    ImagePullFailed "image-pull-failed" Failure
+        "A node cannot pull the image of the servers."
+        "Correct the image of the operator (`image` or `serverImage` of the chart), or name a pull secret by `endpointImagePullSecrets`."
+    ContainerConfigError "container-config-error" Failure
+        "The container cannot be created, usually because something that the pod names is missing."
+        "Create what the message names."
+    OutOfMemory "out-of-memory" Failure
+        "A server was killed because it exceeded its memory limit, and is not ready again."
+        "Raise `spec.deployment.resources.limits.memory`."
+    CrashLoop "crash-loop" Failure
+        "A server ends again and again."
+        "Read its last message above and `kubectl logs POD --previous`."
+    PodUnschedulable "pod-unschedulable" Failure
+        "No node accepts the pod of a server."
+        "Add nodes, or lower `spec.deployment.resources.requests`; the message is that of the scheduler."
+    PodNotReady "pod-not-ready" Failure
+        "No server is ready, although none reports a failure."
+        "`kubectl describe pod` and `kubectl logs`: the readiness probe says what the server waits for."
+    RolloutStalled "rollout-stalled" Warning
+        "Some servers answer, but others cannot start, so the newest version or configuration is not in force everywhere."
+        "Correct what the message says; the code in it is explained in this table."
+    QuotaReached "quota-reached" Warning
+        "A ResourceQuota of the namespace is used up: new pods are refused, such as those of servers and workspaces."
+        "Raise the quota, or delete what is not needed."
+    ServiceMissing "service-missing" Failure
+        "The Service of the servers does not exist, so nothing leads to them."
+        "Read the conditions of the McpEndpoint and the log of the operator."
+    ServiceWithoutEndpoints "service-without-endpoints" Failure
+        "Servers are ready, but the Service leads to none of them."
+        "Compare `spec.selector` of the Service with the labels of the pods. The operator restores a Service that was changed."
+    IngressMissing "ingress-missing" Failure
+        "The Ingress of the endpoint does not exist."
+        "Read the condition Exposed and the log of the operator."
+    IngressClassMissing "ingress-class-missing" Failure
+        "No ingress controller is responsible for the Ingress, because its class does not exist or none is the default."
+        "Set `spec.exposure.ingress.className` to an existing class (`kubectl get ingressclass`), or install an ingress controller."
+    HostTaken "host-taken" Failure
+        "Another resource claims the same host and path: requests may go there."
+        "Remove the host and path from the other resource, or give the endpoint another `spec.url`."
+    IngressWithoutAddress "ingress-without-address" Failure
+        "No ingress controller has given the Ingress an address, and the endpoint cannot be reached: the controller does not run, or its Service has no load balancer."
+        "Check that the controller of the class runs, and that its Service of type LoadBalancer has an external address."
+    IngressAddressUnset "ingress-address-unset" Warning
+        "The ingress controller publishes no address in the Ingress, although the endpoint can be reached. Tools such as external-dns need the address."
+        "Configure the controller to publish its Service, if such tools are used."
+    RouteNotAccepted "route-not-accepted" Failure
+        "A Gateway does not accept the HTTPRoute of the endpoint."
+        "Correct `spec.exposure.gateway.parentRefs`: the Gateway must exist, and a listener must match the host and allow routes of this namespace."
+    NotExposed "not-exposed" Failure
+        "The operator does not expose the endpoint."
+        "Do what the message of the condition Exposed says."
+    TlsSecretMissing "tls-secret-missing" Failure
+        "The Secret with the certificate does not exist, so the proxy or the servers have no certificate for the host."
+        "Create it. With cert-manager, `kubectl describe certificate` says why it was not issued."
+    TlsSecretExpired "tls-secret-expired" Failure
+        "The certificate in the Secret is not valid at this time."
+        "Renew it. With cert-manager, `kubectl describe certificate` says why it was not renewed."
+    TlsSecretOtherHost "tls-secret-other-host" Failure
+        "The certificate in the Secret is for another host than that of `spec.url`."
+        "Issue a certificate for the host of `spec.url`."
+    TlsSecretInvalid "tls-secret-invalid" Failure
+        "The Secret has no certificate that can be read."
+        "Store the certificate in PEM in `tls.crt`, and its key in `tls.key`."
+    NetworkPolicyDenies "network-policy-denies" Failure
+        "A NetworkPolicy denies all traffic of the servers in one direction, and no other policy allows any."
+        "Allow it: requests from the ingress controller and the operator, and DNS, the API server and providers outwards (docs/edge.md)."
+    ConditionFalse "condition-false" Failure
+        "The operator reports that this does not hold."
+        "Do what the message of the condition says; docs/troubleshooting.md explains the reasons."
+    ConditionWarning "condition-warning" Warning
+        "The operator reports that this does not hold. The endpoint works without it."
+        "Do what the message of the condition says."
+    WarningEvents "warning-events" Warning
+        "Kubernetes reported a problem with an object of the endpoint in the last hour. It may be over."
+        "If it stays, do what the message says."
     UrlInvalid "url-invalid" Failure
         "The URL cannot be the URL of an endpoint."
         "Use `spec.url` of the McpEndpoint to the letter, such as https://mcp.example.com/mcp."
+    EndpointNotRead "endpoint-not-read" Failure
+        "The McpEndpoint was not read, so its URL is not known and nothing was examined from outside."
+        "Pass the URL instead of --endpoint, or correct the access to the cluster."
     DnsFailed "dns-failed" Failure
         "The host has no address, so no client finds the endpoint."
         "Create the DNS record of the host in `spec.url`, pointing to the ingress controller or Gateway. If it is new, wait for the TTL of the old answer."
@@ -181,6 +304,24 @@ codes! {
     JwksUnavailable "jwks-unavailable" Failure
         "The public keys cannot be read: clients and gateways cannot verify tokens."
         "Route the path of jwks_uri to the same Service as the endpoint, and check the condition CredentialsLoaded."
+    ClientMetadataUnreadable "client-metadata-unreadable" Failure
+        "The endpoint cannot read the metadata document of a client, so this agent cannot connect."
+        "Allow the servers to connect to the host (egress rules of `spec.network` and NetworkPolicies, firewall), and check the document if the message names an error in it."
+    ClientMetadataNotAllowed "client-metadata-not-allowed" Failure
+        "The endpoint does not accept metadata documents of the host."
+        "Add the host to `spec.clients.metadataDocuments.allowedHosts`."
+    PageUnexpected "page-unexpected" Warning
+        "A page for users does not answer as a page of Portcullis, so the sign-in could not be examined."
+        "Route the paths of the authorization server, such as /login and /authorize, to the same Service as the endpoint."
+    ProviderUnreachable "provider-unreachable" Failure
+        "The identity provider of a login does not answer the endpoint, so its users cannot sign in."
+        "Check that the provider runs and that the servers can reach it: `issuerUrl`, DNS in the cluster, egress rules, `caBundle`."
+    ProviderFailed "provider-failed" Failure
+        "The identity provider of a login answers, but the sign-in by it cannot begin."
+        "Correct the login: `issuerUrl` exactly as in the discovery document of the provider, and the Secret with the client id."
+    ProviderPageUnreachable "provider-page-unreachable" Warning
+        "The page of the identity provider does not answer this machine: users in this network cannot sign in."
+        "Check the name server, the firewall and the VPN of this machine, and whether the provider's certificate is public."
     OriginNotAllowed "origin-not-allowed" Failure
         "The servers refuse pages of this origin."
         "Add the origin to `spec.cors.allowedOrigins`."
@@ -199,6 +340,12 @@ codes! {
     CorsNotExposed "cors-not-exposed" Warning
         "Pages cannot read WWW-Authenticate, so they do not find out how to authorize."
         "Add WWW-Authenticate to Access-Control-Expose-Headers in the component that answers CORS."
+    ClientNotReady "client-not-ready" Failure
+        "The operator reports that the OAuthClient cannot be used."
+        "Do what the message of the condition says: `kubectl describe oac NAME`."
+    SignInFailed "sign-in-failed" Failure
+        "No token was obtained by the browser or from the stored sign-in."
+        "Do what the message says; `portcullis logout URL` and `portcullis login URL` begin anew."
     TokenNotRouted "token-not-routed" Failure
         "Requests to the token endpoint do not reach the authorization server."
         "Route the path of token_endpoint to the same Service as the endpoint."
@@ -265,33 +412,4 @@ pub fn reference() -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn codes_are_unique_and_in_kebab_case() {
-        let mut names: Vec<&str> = Code::ALL.iter().map(|code| code.name()).collect();
-        for name in &names {
-            assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'), "{name}");
-        }
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!(names.len(), Code::ALL.len());
-    }
-
-    #[test]
-    fn every_text_is_a_sentence_in_one_cell() {
-        for code in Code::ALL {
-            for text in [code.meaning(), code.remedy()] {
-                assert!(text.ends_with('.') && !text.contains(['|', '\n']), "{text}");
-            }
-        }
-    }
-
-    #[test]
-    fn the_page_lists_every_code() {
-        let page = include_str!("../../../docs/doctor.md");
-        let table = reference();
-        assert!(page.contains(&table), "put this table into docs/doctor.md:\n{table}");
-    }
-}
+mod tests;

@@ -28,6 +28,12 @@ impl Observations {
         methods.is_none_or(|methods| methods.iter().any(|method| method == "client_secret_basic"))
     }
 
+    /// Whether the authorization server reads metadata documents of clients.
+    pub(crate) fn accepts_client_metadata(&self) -> bool {
+        let document = self.issuer_metadata.as_ref().and_then(|discovery| document(Some(&discovery.exchange)));
+        document.is_some_and(|document| document["client_id_metadata_document_supported"] == true)
+    }
+
     /// A URL of the authorization server metadata, if requests to it are protected by TLS or stay on this machine.
     pub(crate) fn issuer_field(&self, field: &str) -> Option<String> {
         let discovery = self.issuer_metadata.as_ref()?;

@@ -1,5 +1,6 @@
 //! The records of the probes: plain data without secrets. Each field stays empty until its probe has run.
 
+use crate::cluster::ClusterObservations;
 use http::HeaderMap;
 use jiff::Timestamp;
 use portcullis_core::PublicUrl;
@@ -13,6 +14,10 @@ use std::{
 /// Everything that was recorded.
 #[derive(Clone, Debug)]
 pub struct Observations {
+    /// What was read from the cluster. Absent without a kubeconfig.
+    pub cluster: Option<Box<ClusterObservations>>,
+    /// Whether the URL is missing, because the McpEndpoint that has it was not read.
+    pub url_unknown: bool,
     /// The time of the first request, by this machine's clock.
     pub time: Timestamp,
     /// The URL, or why it cannot be the URL of an endpoint.
@@ -31,10 +36,16 @@ pub struct Observations {
     pub issuer_metadata: Option<IssuerDiscovery>,
     /// The public keys, if the metadata names them.
     pub jwks: Option<HttpExchange>,
+    /// The authorization requests of clients with a metadata document.
+    pub client_documents: Vec<DocumentRequest>,
+    /// The sign-in page, and the ways from there to identity providers.
+    pub logins: Option<LoginRequests>,
     /// The requests of web pages.
     pub pages: Vec<PageRequests>,
     /// The token request. Absent without credentials.
     pub token: Option<TokenRequest>,
+    /// The token of a user's sign-in. Absent if none was asked for.
+    pub user_token: Option<UserTokenOutcome>,
     /// `initialize` or `server/discover`, for each MCP revision.
     pub revisions: Vec<RevisionRequest>,
     /// `tools/list`.
@@ -140,6 +151,53 @@ pub struct PageRequests {
     pub answer: HttpExchange,
 }
 
+/// An authorization request of a client with a metadata document.
+#[derive(Clone, Debug)]
+pub struct DocumentRequest {
+    /// The id of the client, which is the URL of the document.
+    pub client_id: String,
+    /// Whether the document must be accepted.
+    pub required: bool,
+    /// The response. Absent if the authorization server accepts no documents.
+    pub exchange: Option<HttpExchange>,
+}
+
+/// The sign-in page, and what follows for each login with an identity provider.
+#[derive(Clone, Debug)]
+pub struct LoginRequests {
+    /// The sign-in page.
+    pub page: HttpExchange,
+    /// The logins with a provider.
+    pub providers: Vec<ProviderRequest>,
+}
+
+/// The begin of a sign-in at an identity provider.
+#[derive(Clone, Debug)]
+pub struct ProviderRequest {
+    /// The name of the login.
+    pub login: String,
+    /// The response of the endpoint, which is a redirect to the provider.
+    pub begin: HttpExchange,
+    /// The host of the provider, and its response to a request without parameters.
+    pub provider: Option<(String, HttpExchange)>,
+}
+
+/// The token of a user's sign-in. The token itself is not recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UserTokenOutcome {
+    /// A token. Its audience, if it is a JWT.
+    Issued {
+        /// The `aud` claim, if the token is a JWT.
+        audience: Option<Vec<String>>,
+    },
+    /// No user has signed in on this machine.
+    NotSignedIn,
+    /// The stored sign-in has ended.
+    Ended,
+    /// The reason for a missing token.
+    Failed(String),
+}
+
 /// The request for a token. The token itself is not recorded.
 #[derive(Clone, Debug)]
 pub struct TokenRequest {
@@ -184,6 +242,8 @@ impl Observations {
     #[must_use]
     pub fn new(url: &str, time: Timestamp) -> Self {
         Self {
+            cluster: None,
+            url_unknown: false,
             time,
             url: url.parse::<PublicUrl>().map_err(|error| error.reason()),
             addresses: None,
@@ -193,8 +253,11 @@ impl Observations {
             resource_metadata: None,
             issuer_metadata: None,
             jwks: None,
+            client_documents: Vec::new(),
+            logins: None,
             pages: Vec::new(),
             token: None,
+            user_token: None,
             revisions: Vec::new(),
             tools: None,
             calls: Vec::new(),

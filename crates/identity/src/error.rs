@@ -3,7 +3,7 @@
 //! A message says what happened and what to do. It names the account, but never a password, a code, a token or the
 //! content of a provider's response.
 
-use portcullis_outbound::{AnswerError, RequestError};
+use portcullis_outbound::{RequestError, ResponseError};
 use std::{error::Error, time::Duration};
 
 /// The underlying error, for the log.
@@ -13,7 +13,9 @@ pub(super) type Cause = Box<dyn Error + Send + Sync>;
 #[derive(Debug, thiserror::Error)]
 pub enum SignInError {
     /// The user name or the password is wrong. The message does not say which.
-    #[error("The user name or the password is wrong. Try again, or ask whoever runs this endpoint for a new password.")]
+    #[error(
+        "The user name or the password is wrong. Try again, or ask the administrator of this endpoint for a new password."
+    )]
     WrongPassword,
     /// There were too many wrong passwords for this account or from this address.
     #[error("There were too many wrong passwords. Try again in {}.", spoken(*.wait))]
@@ -28,11 +30,11 @@ pub enum SignInError {
         wait: Duration,
     },
     /// The manifest has no such login, or its Secret is missing.
-    #[error("There is no such way to sign in here, or no longer. Go back and choose another one.")]
+    #[error("This sign-in method does not exist here, or no longer. Go back and choose another one.")]
     UnknownLogin,
     /// The provider authenticated the account, but the endpoint's rules do not admit it.
     #[error(
-        "You are signed in at {provider} as {account}, but that account is in no {membership} that may use this endpoint. Sign out at {provider} and use another account, or ask whoever runs the endpoint to let yours in."
+        "You are signed in at {provider} as {account}, but that account is not in any {membership} that may use this endpoint. Sign out at {provider} and use another account, or ask the administrator of the endpoint to allow yours."
     )]
     NotAllowed {
         /// The provider's name on the page.
@@ -44,7 +46,7 @@ pub enum SignInError {
     },
     /// The organization requires single sign-on before it reveals the account's membership.
     #[error(
-        "{provider} hides organizations whose single sign-on you have not passed, so that nobody can tell whether {account} may use this endpoint. Sign in to your organization at {provider}, then here again."
+        "{provider} hides organizations until you have used their single sign-on, so it is unknown whether {account} may use this endpoint. Sign in to your organization at {provider}, then here again."
     )]
     SingleSignOn {
         /// The provider's name on the page.
@@ -54,23 +56,23 @@ pub enum SignInError {
     },
     /// The provider signs users in to other applications only after it has verified their email address.
     #[error(
-        "{provider} signs you in elsewhere only once your email address is verified. Verify it there, then sign in again."
+        "{provider} signs you in at other sites only after your email address is verified. Verify it there, then sign in again."
     )]
     EmailUnverified {
         /// The provider's name on the page.
         provider: String,
     },
     /// The user cancelled the sign-in at the provider.
-    #[error("Signing in was cancelled at {provider}. To go on, sign in again.")]
+    #[error("The sign-in was cancelled at {provider}. To continue, sign in again.")]
     Cancelled {
         /// The provider's name on the page.
         provider: String,
     },
     /// The provider's code is expired or already used, or the provider requires a new sign-in.
-    #[error("Signing in took too long, or its page was loaded twice. Start again; it takes a moment only.")]
+    #[error("The sign-in took too long, or its page was loaded twice. Start again.")]
     Expired,
     /// The response belongs to another sign-in: possibly a mix-up attack (RFC 9207).
-    #[error("What came back from {provider} does not belong to this sign-in. Start again from the agent.")]
+    #[error("The response from {provider} does not belong to this sign-in. Start again from the agent.")]
     Mismatch {
         /// The provider's name on the page.
         provider: String,
@@ -79,7 +81,7 @@ pub enum SignInError {
     },
     /// The provider is down, slow or unreachable from this server.
     #[error(
-        "{provider} cannot be reached at the moment. Agents that are connected already go on working; to sign in, try again in a few minutes."
+        "{provider} cannot be reached at the moment. Connected agents continue to work. To sign in, try again in a few minutes."
     )]
     Unreachable {
         /// The provider's name on the page.
@@ -89,7 +91,7 @@ pub enum SignInError {
     },
     /// The provider rejects this endpoint's client: for example, the secret is wrong or the callback is not registered.
     #[error(
-        "Signing in at {provider} is not set up correctly: {what}. Whoever runs the endpoint has to correct this; agents that are connected already go on working."
+        "The sign-in at {provider} is not configured correctly: {what}. The administrator of the endpoint must correct this. Connected agents continue to work."
     )]
     Misconfigured {
         /// The provider's name on the page.
@@ -99,7 +101,7 @@ pub enum SignInError {
     },
     /// The provider's response cannot be used.
     #[error(
-        "{provider} answered in a way that cannot be used, so you are not signed in. Try again; if it stays so, tell whoever runs the endpoint."
+        "{provider} sent an invalid response, so you are not signed in. Try again; if this persists, tell the administrator of the endpoint."
     )]
     Unexpected {
         /// The provider's name on the page.
@@ -108,7 +110,7 @@ pub enum SignInError {
         source: Cause,
     },
     /// A hashing task or the semaphore of the permits failed.
-    #[error("Something went wrong here, so you are not signed in. Try again in a moment.")]
+    #[error("An error occurred here, so you are not signed in. Try again in a moment.")]
     Internal(#[source] Cause),
 }
 
@@ -120,15 +122,15 @@ impl SignInError {
             Self::WrongPassword => "Wrong user name or password",
             Self::TooManyAttempts { .. } => "Too many attempts",
             Self::Busy { .. } => "One moment, please",
-            Self::UnknownLogin => "No such way to sign in",
+            Self::UnknownLogin => "Unknown sign-in method",
             Self::NotAllowed { .. } => "This account has no access",
-            Self::SingleSignOn { .. } => "Single sign-on comes first",
+            Self::SingleSignOn { .. } => "Single sign-on is required",
             Self::EmailUnverified { .. } => "Your email address is not verified",
             Self::Cancelled { .. } => "Sign-in was cancelled",
             Self::Expired => "Please sign in again",
             Self::Mismatch { .. } => "This sign-in cannot be trusted",
             Self::Unreachable { .. } => "The sign-in provider cannot be reached",
-            Self::Misconfigured { .. } => "Sign-in is not set up correctly",
+            Self::Misconfigured { .. } => "Sign-in is not configured correctly",
             Self::Unexpected { .. } | Self::Internal(_) => "Sign-in did not work",
         }
     }
@@ -190,12 +192,12 @@ impl SignInError {
     }
 
     /// The error for an unusable response.
-    pub(super) fn unusable(provider: &str, error: AnswerError) -> Self {
+    pub(super) fn unusable(provider: &str, error: ResponseError) -> Self {
         match error {
-            AnswerError::Status { status, .. } if status.is_server_error() || status.as_u16() == 429 => {
+            ResponseError::Status { status, .. } if status.is_server_error() || status.as_u16() == 429 => {
                 Self::unreachable(provider, error)
             }
-            AnswerError::Status { .. } | AnswerError::Json { .. } => Self::unexpected(provider, error),
+            ResponseError::Status { .. } | ResponseError::Json { .. } => Self::unexpected(provider, error),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The evidence of a sign-in, and its comparison with the present rules of the login.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use hmac::{Hmac, Mac as _};
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use portcullis_config::{KeyError, SigningKeys};
 use portcullis_core::{
     grant::{LoginEvidence, RevocationReason},
@@ -14,6 +14,9 @@ use sha2::Sha256;
 /// user with more matching names, the first ones are kept; the user signs in again once none of those is allowed any
 /// more.
 const MAX_NAMES: usize = 512;
+
+/// The same for groups that make an administrator, in a cookie beside the other lists.
+const MAX_ADMINISTRATOR_NAMES: usize = 256;
 
 /// The keys of password fingerprints, derived from the endpoint's sealing keys. The first key creates fingerprints, and
 /// all keys verify them: a key rotation ends no session.
@@ -84,9 +87,27 @@ const fn matches(matches: bool) -> UserStatus {
     if matches { UserStatus::Valid } else { UserStatus::Ended(RevocationReason::NotAllowed) }
 }
 
+/// Whether one of the user's groups of administrators is still one of the `present` ones.
+pub(super) fn is_in_any(
+    present: &[String],
+    evidence: Option<&LoginEvidence>,
+    same: impl Fn(&str, &str) -> bool,
+) -> bool {
+    let mut groups = evidence.into_iter().flat_map(|evidence| &evidence.administrator_groups);
+    groups.any(|group| present.iter().any(|present| same(present, group)))
+}
+
 /// The names to keep as evidence, within [`MAX_NAMES`].
 pub(super) fn kept<'a>(names: impl IntoIterator<Item = &'a String>) -> Vec<String> {
-    let mut capacity = MAX_NAMES;
+    kept_within(MAX_NAMES, names)
+}
+
+/// The groups of administrators to keep as evidence, within [`MAX_ADMINISTRATOR_NAMES`].
+pub(super) fn kept_administrator_groups<'a>(names: impl IntoIterator<Item = &'a String>) -> Vec<String> {
+    kept_within(MAX_ADMINISTRATOR_NAMES, names)
+}
+
+fn kept_within<'a>(mut capacity: usize, names: impl IntoIterator<Item = &'a String>) -> Vec<String> {
     let fits = |name: &&String| {
         let left = capacity.checked_sub(name.len());
         capacity = left.unwrap_or(capacity);
@@ -182,5 +203,7 @@ mod tests {
         let kept = kept(&names);
         assert_eq!(kept.last().unwrap(), "short");
         assert!(kept.iter().map(String::len).sum::<usize>() <= MAX_NAMES);
+        let kept = kept_administrator_groups(&names);
+        assert_eq!(kept, [&*names[0], "short"]);
     }
 }

@@ -17,7 +17,7 @@ use portcullis_core::{
     report::chain,
 };
 use portcullis_oauth::{UserStatus, Verdict};
-use portcullis_outbound::{Answer, AnswerError, HttpClient};
+use portcullis_outbound::{HttpClient, HttpResponse, ResponseError};
 use serde::{Deserialize, de::DeserializeOwned};
 use std::collections::BTreeSet;
 use url::{Url, form_urlencoded};
@@ -37,6 +37,8 @@ pub(super) struct GitHub {
     client_id: String,
     client_secret: String,
     config: login::GitHub,
+    /// The organizations and teams that make a user an administrator.
+    administrator_groups: Vec<String>,
     client: HttpClient,
 }
 
@@ -74,6 +76,7 @@ impl GitHub {
     pub(super) fn new(
         title: String,
         github: &login::GitHub,
+        administrator_groups: &[String],
         client_id: &str,
         client_secret: &str,
         client: HttpClient,
@@ -86,6 +89,7 @@ impl GitHub {
             client_id: client_id.to_owned(),
             client_secret: client_secret.to_owned(),
             config: github.clone(),
+            administrator_groups: administrator_groups.to_vec(),
             client,
         }
     }
@@ -148,16 +152,24 @@ impl GitHub {
         let organizations = self.organizations(token, &mut hidden).await?;
         let teams = match self.teams(token, &mut hidden).await {
             Ok(teams) => teams,
-            // An organization is sufficient.
-            Err(error) if !organizations.is_empty() => {
+            // An allowed organization is sufficient.
+            Err(error) if organizations.iter().any(|name| self.config.allowed_organizations.contains(name)) => {
                 tracing::warn!(provider = self.title, error = chain(&error), "the teams of a user could not be read");
                 Vec::new()
             }
             Err(error) => return Err(error),
         };
+        let administers = |name: &&String| self.administrator_groups.contains(name);
+        let administrator_groups =
+            evidence::kept_administrator_groups(organizations.iter().chain(&teams).filter(administers));
+        let allowed = |names: Vec<String>, allowed: &[String]| -> Vec<String> {
+            names.into_iter().filter(|name| allowed.contains(name)).collect()
+        };
+        let organizations = allowed(organizations, &self.config.allowed_organizations);
+        let teams = allowed(teams, &self.config.allowed_teams);
         if !organizations.is_empty() || !teams.is_empty() {
             let (organizations, teams) = (evidence::kept(&organizations), evidence::kept(&teams));
-            let evidence = LoginEvidence { organizations, teams, ..LoginEvidence::default() };
+            let evidence = LoginEvidence { organizations, teams, administrator_groups, ..LoginEvidence::default() };
             return Ok(Account { id: user.id.to_string(), name: user.login, evidence, token: None, session: None });
         }
         let provider = self.title.clone();
@@ -201,7 +213,7 @@ impl GitHub {
             (_, Some("unverified_user_email")) => {
                 Err(SignInError::EmailUnverified { provider: self.title.clone() })
             }
-            (_, Some(_)) => Err(SignInError::unexpected(&self.title, "it refused the code for a reason of its own")),
+            (_, Some(_)) => Err(SignInError::unexpected(&self.title, "it refused the authorization code")),
             (None, None) => Err(SignInError::unexpected(&self.title, "its token answer has no token")),
         }
     }
@@ -220,38 +232,44 @@ impl GitHub {
         }
     }
 
-    /// The allowed organizations that the user is a member of.
+    /// The allowed names, and those of administrators: organizations, or teams, which have a slash.
+    fn known<'a>(&'a self, allowed: &'a [String], teams: bool) -> BTreeSet<&'a String> {
+        allowed.iter().chain(self.administrator_groups.iter().filter(|name| name.contains('/') == teams)).collect()
+    }
+
+    /// The known organizations that the user is a member of.
     async fn organizations(&self, token: &str, hidden: &mut bool) -> Result<Vec<String>, SignInError> {
         let name =
             |membership: &Membership| (membership.state == "active").then(|| membership.organization.login.clone());
         let path = "/user/memberships/orgs?state=active&per_page=100";
-        self.matching(path, token, hidden, &self.config.allowed_organizations, name).await
+        self.matching(path, token, hidden, &self.known(&self.config.allowed_organizations, false), name).await
     }
 
-    /// The allowed teams that the user is a member of.
+    /// The known teams that the user is a member of.
     async fn teams(&self, token: &str, hidden: &mut bool) -> Result<Vec<String>, SignInError> {
         let name = |team: &Team| Some(format!("{}/{}", team.organization.login, team.slug));
-        self.matching("/user/teams?per_page=100", token, hidden, &self.config.allowed_teams, name).await
+        self.matching("/user/teams?per_page=100", token, hidden, &self.known(&self.config.allowed_teams, true), name)
+            .await
     }
 
-    /// The allowed names in a paginated list. Reads pages until all names are found. Sets `hidden` if single sign-on
+    /// The known names in a paginated list. Reads pages until all names are found. Sets `hidden` if single sign-on
     /// hides entries.
     async fn matching<T: DeserializeOwned>(
         &self,
         path: &str,
         token: &str,
         hidden: &mut bool,
-        allowed: &[String],
+        known: &BTreeSet<&String>,
         name: impl Fn(&T) -> Option<String>,
     ) -> Result<Vec<String>, SignInError> {
         let mut found: BTreeSet<&String> = BTreeSet::new();
         let mut next = Some(format!("{}{path}", self.api));
         for _ in 0..MAX_PAGES {
-            let Some(url) = next.take().filter(|_| found.len() < allowed.len()) else { break };
+            let Some(url) = next.take().filter(|_| found.len() < known.len()) else { break };
             let answer = self.read(&url, token).await?;
             let page: Vec<T> = answer.list().map_err(|error| SignInError::unusable(&self.title, error))?;
             for entry in page.iter().filter_map(&name) {
-                found.extend(allowed.iter().filter(|allowed| allowed.eq_ignore_ascii_case(&entry)));
+                found.extend(known.iter().filter(|known| known.eq_ignore_ascii_case(&entry)).copied());
             }
             *hidden |= answer.headers().contains_key("x-github-sso");
             next = self.next_page(answer.headers());
@@ -269,14 +287,14 @@ impl GitHub {
         (Url::parse(url).ok()?.origin() == here).then(|| url.to_owned())
     }
 
-    async fn read(&self, url: &str, token: &str) -> Result<Answer, SignInError> {
+    async fn read(&self, url: &str, token: &str) -> Result<HttpResponse, SignInError> {
         let request = self.client.get(url).bearer_auth(token).header("x-github-api-version", API_VERSION);
         let answer = self.client.send(request).await.map_err(|error| SignInError::unanswered(&self.title, error))?;
         self.refusal(&answer).map_or(Ok(answer), Err)
     }
 
     /// The error for a request that the API refuses.
-    fn refusal(&self, answer: &Answer) -> Option<SignInError> {
+    fn refusal(&self, answer: &HttpResponse) -> Option<SignInError> {
         let (status, headers) = (answer.status(), answer.headers());
         if !matches!(status, StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS) {
             return None;
@@ -300,7 +318,7 @@ impl GitHub {
 }
 
 fn is_unauthorized(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
-    matches!(error.downcast_ref(), Some(AnswerError::Status { status: StatusCode::UNAUTHORIZED, .. }))
+    matches!(error.downcast_ref(), Some(ResponseError::Status { status: StatusCode::UNAUTHORIZED, .. }))
 }
 
 /// The base URL of the API: a subdomain at github.com and GHE.com, a path at an Enterprise Server.
@@ -332,7 +350,7 @@ mod tests {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = portcullis_outbound::Outbound::new().unwrap().trusted(None).unwrap();
         let github = serde_json::json!({"clientSecretRef": {"name": "github"}, "allowedOrganizations": ["acme"]});
-        GitHub::new("GitHub".to_owned(), &serde_json::from_value(github).unwrap(), "id", "secret", client)
+        GitHub::new("GitHub".to_owned(), &serde_json::from_value(github).unwrap(), &[], "id", "secret", client)
     }
 
     proptest! {

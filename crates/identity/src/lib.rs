@@ -5,9 +5,11 @@
 //! it sealed. Only the module [`workload`] uses Kubernetes. The crate renders no pages: the page that begins a sign-in
 //! keeps [`Pending`], sealed.
 
+mod administrators;
 mod error;
 mod evidence;
 mod github;
+mod method;
 mod oidc;
 mod passwords;
 mod recheck;
@@ -19,24 +21,22 @@ pub mod workload;
 pub use error::SignInError;
 pub use recheck::LoggedOut;
 
-use evidence::FingerprintKeys;
-use github::GitHub;
 use jiff::{SignedDuration, Timestamp};
-use oidc::Oidc;
-use passwords::{HashPermits, Users};
+use method::{Kind, LoginMethod};
+use passwords::HashPermits;
 use portcullis_budget::Pool;
-use portcullis_config::{KeyError, LoginSecret, LoginSecrets, ServerConfig, SigningKeys};
+use portcullis_config::{KeyError, LoginSecrets, ServerConfig, SigningKeys};
 use portcullis_core::{
     clock::Clock,
+    console::Administrators,
     grant::{GrantUser, LoginEvidence},
-    login::Login,
 };
 use portcullis_oauth::{ProviderToken, UserStatus};
 use portcullis_outbound::{Outbound, OutboundError};
 use rand::CryptoRng;
 use redirect::{Callback, Flow, Secrets};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, fmt, future::Future, net::IpAddr, sync::Arc};
+use std::{fmt, future::Future, net::IpAddr, sync::Arc};
 use throttle::Throttle;
 
 /// The maximum length of a user name that is entered, in bytes, and of a user's display name, in characters.
@@ -47,6 +47,7 @@ pub struct Logins {
     methods: Vec<Arc<LoginMethod>>,
     /// The logins whose Secret is missing.
     unavailable: Vec<String>,
+    administrators: Administrators,
     outbound: Arc<Outbound>,
     clock: Arc<dyn Clock>,
     shared: Arc<Shared>,
@@ -57,24 +58,6 @@ pub struct Logins {
 struct Shared {
     throttle: Throttle,
     permits: HashPermits,
-}
-
-/// One login.
-struct LoginMethod {
-    login: Login,
-    secret: LoginSecret,
-    title: String,
-    kind: Kind,
-}
-
-enum Kind {
-    Passwords {
-        users: Users,
-        /// By user name: the fingerprints of the password hash, one for each key.
-        fingerprints: BTreeMap<String, Vec<String>>,
-    },
-    GitHub(GitHub),
-    Oidc(Box<Oidc>),
 }
 
 /// A login cannot be used as it is configured.
@@ -183,7 +166,8 @@ impl Logins {
         outbound: Arc<Outbound>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, LoginsError> {
-        let none = Self { methods: Vec::new(), unavailable: Vec::new(), outbound, clock, shared: Arc::default() };
+        let (methods, unavailable, administrators) = (Vec::new(), Vec::new(), Administrators::default());
+        let none = Self { methods, unavailable, administrators, outbound, clock, shared: Arc::default() };
         none.reloaded(config, secrets, keys)
     }
 
@@ -202,16 +186,21 @@ impl Logins {
     ) -> Result<Self, LoginsError> {
         let mut methods = Vec::new();
         let mut unavailable = Vec::new();
+        let administrators = &config.console.administrators;
         for login in &config.login {
             let secret = secrets.logins.get(&login.name);
             // Only provider logins are reused. Password logins are built anew, since fingerprints depend on the keys
             // too.
+            let groups: Vec<String> = administrators.groups_of(&login.name).map(ToOwned::to_owned).collect();
             let same = |method: &&Arc<LoginMethod>| {
-                method.login == *login && Some(&method.secret) == secret && method.kind() == LoginKind::Redirect
+                method.login == *login
+                    && Some(&method.secret) == secret
+                    && method.administrator_groups == groups
+                    && method.kind() == LoginKind::Redirect
             };
             let method = match (self.methods.iter().find(same), secret) {
                 (Some(method), _) => Some(Arc::clone(method)),
-                (None, Some(secret)) => LoginMethod::new(login, secret, keys, &self.outbound)
+                (None, Some(secret)) => LoginMethod::new(login, secret, groups, secrets, keys, &self.outbound)
                     .map_err(|source| LoginsError { login: login.name.clone(), source })?
                     .map(Arc::new),
                 (None, None) => None,
@@ -224,6 +213,7 @@ impl Logins {
         Ok(Self {
             methods,
             unavailable,
+            administrators: administrators.clone(),
             outbound: Arc::clone(&self.outbound),
             clock: Arc::clone(&self.clock),
             shared: Arc::clone(&self.shared),
@@ -249,7 +239,7 @@ impl Logins {
         now: Timestamp,
     ) -> Result<SignedIn, SignInError> {
         let method = self.method(login)?;
-        let Kind::Passwords { users, fingerprints } = &method.kind else { return Err(SignInError::UnknownLogin) };
+        let Kind::Passwords { users, fingerprints, .. } = &method.kind else { return Err(SignInError::UnknownLogin) };
         if user.is_empty() || user.len() > MAX_NAME {
             return Err(SignInError::WrongPassword);
         }
@@ -371,78 +361,5 @@ impl Logins {
 impl fmt::Debug for Logins {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Logins").field("methods", &self.list().collect::<Vec<_>>()).finish_non_exhaustive()
-    }
-}
-
-impl LoginMethod {
-    /// `None` if login and secret are of different kinds, which the plan never produces.
-    fn new(
-        login: &Login,
-        secret: &LoginSecret,
-        keys: &SigningKeys,
-        outbound: &Outbound,
-    ) -> Result<Option<Self>, UnusableLogin> {
-        let title = |otherwise: &str| login.display_name.clone().unwrap_or_else(|| otherwise.to_owned());
-        let (title, kind) = match (login, secret) {
-            (Login { passwords: Some(_), .. }, LoginSecret::Passwords(users)) => {
-                let keys = FingerprintKeys::new(keys)?;
-                let of = |(name, hash): (&String, &String)| Ok((name.clone(), keys.of(&login.name, name, hash)?));
-                let fingerprints = users.iter().map(of).collect::<Result<_, KeyError>>()?;
-                (title(&login.name), Kind::Passwords { users: Users::new(users.clone()), fingerprints })
-            }
-            (Login { github: Some(github), .. }, LoginSecret::Client { client_id, client_secret }) => {
-                let title = title("GitHub");
-                let client = outbound.trusted(github.ca_bundle.as_deref())?;
-                (title.clone(), Kind::GitHub(GitHub::new(title, github, client_id, client_secret, client)))
-            }
-            (Login { oidc: Some(oidc), .. }, LoginSecret::Client { client_id, client_secret }) => {
-                let title = title(&login.name);
-                let client = outbound.trusted(oidc.ca_bundle.as_deref())?;
-                (title.clone(), Kind::Oidc(Box::new(Oidc::new(title, oidc, client_id, client_secret, client))))
-            }
-            _ => return Ok(None),
-        };
-        Ok(Some(Self { login: login.clone(), secret: secret.clone(), title, kind }))
-    }
-
-    fn status_of(&self, user: &str, evidence: Option<&LoginEvidence>) -> UserStatus {
-        match &self.kind {
-            Kind::Passwords { fingerprints, .. } => {
-                fingerprints.get(user).map_or(UserStatus::Missing, |known| evidence::password(known, evidence))
-            }
-            Kind::GitHub(github) => github.status_of(evidence),
-            Kind::Oidc(oidc) => oidc.status_of(evidence),
-        }
-    }
-
-    fn info(&self) -> LoginInfo {
-        LoginInfo { name: self.login.name.clone(), title: self.title.clone(), kind: self.kind() }
-    }
-
-    fn kind(&self) -> LoginKind {
-        match self.kind {
-            Kind::Passwords { .. } => LoginKind::Password,
-            Kind::GitHub(_) | Kind::Oidc(_) => LoginKind::Redirect,
-        }
-    }
-
-    /// The user, as grants and tokens record it.
-    fn user(&self, id: &str, name: &str) -> GrantUser {
-        let name: String = name.chars().filter(|letter| !letter.is_control()).take(MAX_NAME).collect();
-        let name = if name.trim().is_empty() { id.to_owned() } else { name };
-        GrantUser { id: self.user_id(id), name }
-    }
-
-    fn user_id(&self, id: &str) -> String {
-        format!("{}:{id}", self.login.name)
-    }
-
-    /// The provider, and the endpoint's client id there; `None` for local users.
-    fn party(&self) -> Option<(&str, &str)> {
-        match &self.kind {
-            Kind::Passwords { .. } => None,
-            Kind::GitHub(github) => Some(github.party()),
-            Kind::Oidc(oidc) => Some(oidc.party()),
-        }
     }
 }

@@ -134,7 +134,7 @@ fn verify(hash: &str, password: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use argon2::{Algorithm, Params, PasswordHasher as _, Version, password_hash::SaltString};
+    use argon2::{Algorithm, Params, PasswordHasher as _, Version};
 
     fn bcrypted(password: &str) -> String {
         bcrypt::hash_with_salt(password, 4, [7; 16]).unwrap().to_string()
@@ -142,8 +142,7 @@ mod tests {
 
     fn argon2ed(algorithm: Algorithm, memory: u32, password: &str) -> String {
         let argon2 = Argon2::new(algorithm, Version::V0x13, Params::new(memory, 1, 1, None).unwrap());
-        let salt = SaltString::encode_b64(&[7; 16]).unwrap();
-        argon2.hash_password(password.as_bytes(), &salt).unwrap().to_string()
+        argon2.hash_password_with_salt(password.as_bytes(), &[7; 16]).unwrap().to_string()
     }
 
     fn users(hashes: &[(&str, String)]) -> Users {

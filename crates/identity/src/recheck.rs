@@ -65,7 +65,7 @@ impl Logins {
     }
 
     /// The login of a user, and the user's id at the provider.
-    fn method_of<'a>(&self, user_id: &'a str) -> Option<(&LoginMethod, &'a str)> {
+    pub(crate) fn method_of<'a>(&self, user_id: &'a str) -> Option<(&LoginMethod, &'a str)> {
         let (login, id) = user_id.split_once(':')?;
         Some((self.method(login).ok()?, id))
     }

@@ -80,7 +80,7 @@ impl Callback {
     /// The code, or the error of the response.
     pub(super) fn code(&self, provider: &str) -> Result<&str, SignInError> {
         if self.repeated {
-            return Err(SignInError::mismatch(provider, "a parameter of the callback is there twice"));
+            return Err(SignInError::mismatch(provider, "a parameter of the callback is repeated"));
         }
         if let Some(error) = &self.error {
             return Err(refusal(provider, error));
@@ -103,13 +103,13 @@ fn refusal(provider: &str, error: &str) -> SignInError {
             SignInError::Expired
         }
         "server_error" | "temporarily_unavailable" => {
-            SignInError::unreachable(provider, "the provider has trouble of its own")
+            SignInError::unreachable(provider, "the provider reports an internal error")
         }
         "redirect_uri_mismatch" => misconfigured(
             "the callback URL is not registered there (redirect_uri_mismatch); register the issuer's /login/NAME/callback",
         ),
         "unauthorized_client" | "invalid_client" | "application_suspended" => misconfigured(
-            "its client may not sign people in there (unauthorized_client); check the client in the provider's settings",
+            "its client may not sign users in there (unauthorized_client); check the client in the provider's settings",
         ),
         "invalid_scope" => misconfigured(
             "a scope is not known there (invalid_scope); correct scopes of this login in the McpEndpoint, or set offlineAccess: Never if the client may not have offline_access",

@@ -84,7 +84,7 @@ impl WorkloadTokens for ServiceAccounts {
 fn workload(claims: &Claims) -> Result<Workload, JwtError> {
     let (made, ends) = claims.time("iat").zip(claims.time("exp")).ok_or(JwtError::MissingClaim("iat"))?;
     if ends.duration_since(made) > LONGEST {
-        return Err(JwtError::Claim("it lives longer than 24 hours; lower expirationSeconds of the projected token"));
+        return Err(JwtError::Claim("its lifetime exceeds 24 hours; lower expirationSeconds of the projected token"));
     }
     let no_account = JwtError::Claim("it is not the token of a service account");
     let text = |path: &str| claims.get("kubernetes.io").and_then(|claims| claims.pointer(path)).and_then(Value::as_str);

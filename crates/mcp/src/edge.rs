@@ -173,12 +173,12 @@ impl<O: ScopeGate> Endpoint<O> {
         let until = permit.until;
         let late = |id| move || RpcError::new(StatusCode::GATEWAY_TIMEOUT, id, -32603, TOO_LONG).into_response();
         match outlasts {
-            None => heartbeat::answer(work, &slot.begun, sign, until, late(id)).await,
+            None => heartbeat::answer(work, &slot.started, sign, until, late(id)).await,
             Some(call) => {
                 let run = self.running.run(call, permit, work);
                 let ended = id.clone();
                 let work = async move { run.await.unwrap_or_else(|| cancelled(ended)) };
-                heartbeat::answer(work, &slot.begun, sign, until, late(id)).await
+                heartbeat::answer(work, &slot.started, sign, until, late(id)).await
             }
         }
     }

@@ -12,7 +12,7 @@ use crate::{
 };
 use futures::future::BoxFuture;
 use portcullis_budget::Account;
-use portcullis_config::Limits;
+use portcullis_config::ServerLimits;
 use portcullis_core::{Scope, report::chain};
 use portcullis_oauth::Caller;
 use portcullis_telemetry::audit;
@@ -35,9 +35,9 @@ use std::{
 };
 
 /// The instructions for agents.
-const INSTRUCTIONS: &str = "Workspaces are computers to work in: list_workspaces shows yours, create_workspace makes \
+const INSTRUCTIONS: &str = "Workspaces are development environments: list_workspaces shows yours, create_workspace creates \
 one from a template of list_templates, run_command runs a shell command in it. Name a workspace by its name or id. \
-Files stay when a workspace stops. Errors say what exists and what to do next.";
+Files are kept when a workspace stops. Error messages contain the remedy.";
 
 /// The supported methods.
 const SERVED: [&str; 12] = [
@@ -80,7 +80,7 @@ pub struct Handler {
 }
 
 impl Handler {
-    pub(super) fn new(tools: Arc<Registry>, limits: &Limits) -> Self {
+    pub(super) fn new(tools: Arc<Registry>, limits: &ServerLimits) -> Self {
         let mut capabilities = ServerCapabilities::builder().enable_tools().enable_tool_list_changed().build();
         if tools.has_workspaces() {
             let mut prompts = PromptsCapability::default();
@@ -121,8 +121,8 @@ impl ScopeGate for Handler {
     fn call(&self, requested: Requested<'_>) -> Option<BoxFuture<'static, CallToolResult>> {
         let Requested { name, arguments, caller, from, account, slot } = requested;
         let ToolLookup::Found(tool) = self.tools.lookup(name, &caller) else { return None };
-        slot.begun.tell();
-        let call = Call { caller, from, progress: None, shows_pictures: true, account, begun: None };
+        slot.started.notify();
+        let call = Call { caller, from, progress: None, shows_pictures: true, account, started: None };
         let outcome = tool.call(arguments, call);
         Some(Box::pin(async move { result(outcome.await, Some(&slot)) }))
     }
@@ -187,7 +187,7 @@ fn result(outcome: Result<ToolAnswer, ToolError>, slot: Option<&Slot>) -> CallTo
 /// Rejects a cursor. All lists except resources have a single page.
 fn one_page(request: Option<PaginatedRequestParams>) -> Result<(), ErrorData> {
     match request.and_then(|request| request.cursor) {
-        Some(_) => Err(refused("there is only one page: leave cursor out")),
+        Some(_) => Err(refused("there is only one page: omit cursor")),
         None => Ok(()),
     }
 }
@@ -251,11 +251,11 @@ impl ServerHandler for Handler {
         let token = events.then(|| context.meta.get_progress_token()).flatten();
         let (account, slot) = memory(&context);
         if let Some(slot) = &slot {
-            slot.begun.tell();
+            slot.started.notify();
         }
         let progress = token.map(|token| Notifications::to(context.peer.clone(), token));
         let call =
-            Call { caller, from: from(&context), progress, shows_pictures: slot.is_some(), account, begun: None };
+            Call { caller, from: from(&context), progress, shows_pictures: slot.is_some(), account, started: None };
         tokio::select! {
             outcome = tool.call(request.arguments.unwrap_or_default(), call) => {
                 Ok(result(outcome, slot.as_deref()).into())

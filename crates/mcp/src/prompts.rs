@@ -41,50 +41,50 @@ static PROMPTS: [PromptDef; 3] = [
     PromptDef {
         name: "start_project",
         title: "Start a project",
-        description: "Makes a workspace and sets a new project up in it, until it builds and runs.",
+        description: "Creates a workspace and sets up a new project in it, until it builds and runs.",
         arguments: &[
-            needs("project", "What is to be built, and with what: \"a React app with TypeScript and Tailwind CSS\"."),
+            needs("project", "The project and its technologies: \"a React app with TypeScript and Tailwind CSS\"."),
             takes("template", "The template of the workspace. Default: the one that fits best."),
             takes("workspace", "The new workspace's name. Default: one that fits the project."),
         ],
         tools: &["list_templates", "create_workspace", "run_command"],
         text: "Start a new project in a workspace of its own.\n\
-            1. Choose a template with list_templates, and make the workspace with create_workspace.\n\
+            1. Choose a template with list_templates, and create the workspace with create_workspace.\n\
             2. Set the project up with run_command: its tools, its structure, its dependencies. Commands cannot be \
             answered while they run, so pass flags such as --yes.\n\
             3. Build it and run its tests. Fix failures and run them again.\n\
-            4. Say what is where, and how to build, test and start it.",
+            4. Report the structure, and how to build, test and start it.",
     },
     PromptDef {
         name: "work_across_workspaces",
         title: "Work across workspaces",
-        description: "Does a task that concerns several workspaces, such as a frontend and its backend, and checks that \
+        description: "Does a task in several workspaces, such as a frontend and its backend, and checks that \
             they fit together.",
         arguments: &[
-            needs("task", "What is to be done: \"deploy the frontend, and document the API's new endpoints\"."),
-            takes("workspaces", "The workspaces, separated by commas. Default: those that the task is about."),
+            needs("task", "The task: \"deploy the frontend, and document the API's new endpoints\"."),
+            takes("workspaces", "The workspaces, separated by commas. Default: those that the task mentions."),
         ],
         tools: &["list_workspaces", "start_workspace", "run_command"],
-        text: "Do a task that concerns several workspaces.\n\
+        text: "Do a task in several workspaces.\n\
             1. Find them with list_workspaces, and start with start_workspace those that are stopped.\n\
-            2. Look at each before you change anything: what it holds, how it is built, what is not committed.\n\
-            3. Do what the task asks for in one workspace after the other, with run_command. Keep in mind what one needs \
+            2. Examine each before you change anything: its content, how it is built, uncommitted changes.\n\
+            3. Do the task in one workspace after the other, with run_command. Consider what one needs \
             of another.\n\
             4. Check each by itself, then that they work together.\n\
-            5. Say what you did in which workspace, and what is left.",
+            5. Report what you did in each workspace, and what is left.",
     },
     PromptDef {
         name: "review_resource_use",
-        title: "Review resource use",
-        description: "Looks at what all workspaces use, and says what could be stopped, deleted or made smaller.",
+        title: "Review resource usage",
+        description: "Reviews the resource usage of all workspaces, and suggests which to stop, delete or resize.",
         arguments: &[takes("workspaces", "The workspaces, separated by commas. Default: all.")],
         tools: &["list_workspaces", "workspace_usage"],
-        text: "Review what the workspaces use.\n\
-            1. List them with list_workspaces, with their status and when they were last worked in.\n\
-            2. Ask workspace_usage of each that runs: CPU, memory and disk, used and allowed.\n\
-            3. Show a table of them: status, last activity, use against limits.\n\
-            4. Say which are idle, which hardly use what they may, which are near a limit, and what you would stop, delete \
-            or make larger. Change nothing before you have been told to.",
+        text: "Review the resource usage of the workspaces.\n\
+            1. List them with list_workspaces, with status and last activity.\n\
+            2. Call workspace_usage for each running one: CPU, memory and disk, usage and limits.\n\
+            3. Show a table: status, last activity, usage and limits.\n\
+            4. Report which are idle, which use little of their limits, which are near a limit, and what you would stop, delete \
+            or make larger. Change nothing without confirmation.",
     },
 ];
 
@@ -129,7 +129,7 @@ impl PromptDef {
         for argument in self.arguments {
             let given = match arguments.get(argument.name) {
                 None => "",
-                Some(value) => value.as_str().ok_or_else(|| refused(format!("{} must be a text", argument.name)))?,
+                Some(value) => value.as_str().ok_or_else(|| refused(format!("{} must be a string", argument.name)))?,
             };
             if !given.trim().is_empty() {
                 // Writing to a String cannot fail.
@@ -194,7 +194,7 @@ mod tests {
         for (arguments, said) in [
             (json!({}), "the prompt start_project needs the argument project"),
             (json!({"project": " "}), "the prompt start_project needs the argument project"),
-            (json!({"project": 7}), "project must be a text"),
+            (json!({"project": 7}), "project must be a string"),
             (
                 json!({"projects": "x"}),
                 "the prompt start_project has no argument \"projects\", but project, template, workspace",

@@ -12,7 +12,7 @@ use http_body_util::{BodyExt as _, combinators::BoxBody};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use portcullis_tools::{
     ToolAnswer,
-    heartbeat::{Begun, is_event_stream},
+    heartbeat::{WorkStarted, is_event_stream},
 };
 use rmcp::model::{CallToolResult, ContentBlock};
 use serde_json::Value;
@@ -33,7 +33,7 @@ pub struct Slot {
     mark: Arc<str>,
     answer: OnceLock<ToolAnswer>,
     /// Notified when the tool is known and may be called: from then on every outcome is a result.
-    pub(super) begun: Begun,
+    pub(super) started: WorkStarted,
 }
 
 /// The kind of a mark, encoded in the byte after it.
@@ -47,7 +47,7 @@ enum Mark {
 impl Slot {
     /// `mark` is a text that clients cannot guess.
     pub(super) fn new(mark: &Arc<str>) -> Arc<Self> {
-        Arc::new(Self { mark: Arc::clone(mark), answer: OnceLock::new(), begun: Begun::default() })
+        Arc::new(Self { mark: Arc::clone(mark), answer: OnceLock::new(), started: WorkStarted::default() })
     }
 
     /// Keeps the answer, and returns a result with marks instead.

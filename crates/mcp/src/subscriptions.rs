@@ -5,7 +5,7 @@
 //! Each stream holds a permit of the concurrent requests, so their number is limited. It ends before the timeout of a
 //! request, when new files are loaded, and when the server shuts down. Clients then subscribe again.
 
-use portcullis_config::Limits;
+use portcullis_config::ServerLimits;
 use rmcp::{
     ErrorData,
     service::{SubscriptionContext, SubscriptionSendError},
@@ -33,7 +33,7 @@ enum Retired {
 }
 
 impl Subscriptions {
-    pub(crate) fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(limits: &ServerLimits) -> Self {
         let whole = limits.request_timeout.as_duration();
         let permits = usize::try_from((limits.max_concurrent_requests / SHARE).max(1)).unwrap_or(1);
         Self {
@@ -61,7 +61,7 @@ impl Subscriptions {
             () = tokio::time::sleep(self.at_most) => {}
             how = retired => {
                 if how.is_ok_and(|how| how == Retired::Changed)
-                    && let Err(error) = tell(context).await
+                    && let Err(error) = notify(context).await
                 {
                     tracing::debug!(%error, "a change notification could not be sent");
                 }
@@ -71,7 +71,7 @@ impl Subscriptions {
     }
 }
 
-async fn tell(context: &SubscriptionContext) -> Result<(), SubscriptionSendError> {
+async fn notify(context: &SubscriptionContext) -> Result<(), SubscriptionSendError> {
     let accepted = context.accepted();
     if accepted.tools_list_changed == Some(true) {
         context.sink().notify_tool_list_changed().await?;

@@ -8,8 +8,8 @@ use crate::{grant::GrantsError, users::RecheckPolicy};
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use portcullis_core::{
-    account::{CheckLease, ProviderRefusal, ProviderSession, SealedToken},
-    grant::{GrantUser, RevocationReason},
+    account::{CheckLease, CheckedEvidence, ProviderRefusal, ProviderSession, SealedToken},
+    grant::{GrantUser, LoginEvidence, RevocationReason},
 };
 use std::{fmt::Debug, sync::Arc};
 
@@ -34,6 +34,10 @@ pub struct Account {
     pub lease: Option<CheckLease>,
     /// Set when the provider no longer lets the user in.
     pub refused: Option<ProviderRefusal>,
+    /// What the provider said when it was last asked again.
+    pub checked_evidence: Option<CheckedEvidence>,
+    /// An administrator ended what the user began before or in this second.
+    pub access_ends_before: Option<Timestamp>,
     /// Sessions that began before or in this second have ended.
     pub sessions_end_before: Option<Timestamp>,
     /// The provider's sessions, the latest last.
@@ -60,6 +64,9 @@ pub enum Due {
 pub trait Accounts: Debug + Send + Sync {
     /// Reads from memory; no I/O.
     fn account(&self, user_id: &str) -> Option<Arc<Account>>;
+
+    /// The users with an account, from memory, sorted by id: at most `limit` after the id `after`.
+    fn users(&self, after: &str, limit: usize) -> Vec<GrantUser>;
 
     /// The users of `login` who signed in with this session of the provider, from memory.
     fn users_of_session(&self, login: &str, session: &str) -> Vec<String>;
@@ -95,6 +102,8 @@ impl Account {
             checked_at: None,
             lease: None,
             refused: None,
+            checked_evidence: None,
+            access_ends_before: None,
             sessions_end_before: None,
             sessions: Vec::new(),
             version: String::new(),
@@ -157,6 +166,19 @@ impl Account {
             || session.is_some_and(|id| self.sessions.iter().any(|known| known.ended && known.id == id))
     }
 
+    /// The account after an administrator ended the user's access.
+    #[must_use]
+    pub fn access_ended(mut self, at: Timestamp) -> Self {
+        self.access_ends_before = self.access_ends_before.max(Some(at));
+        self
+    }
+
+    /// Whether an administrator ended the access that the user began at `since`.
+    #[must_use]
+    pub fn ends_access(&self, since: Timestamp) -> bool {
+        self.access_ends_before.is_some_and(|bound| since.as_second() <= bound.as_second())
+    }
+
     /// Why a grant whose user signed in at `since` has ended at the provider, if it has.
     #[must_use]
     pub fn refusal(&self, since: Timestamp) -> Option<RevocationReason> {
@@ -187,6 +209,13 @@ impl Account {
     pub fn allowed(mut self, token: Option<SealedToken>, now: Timestamp) -> Self {
         self.checked_at = Some(now);
         self.released(token)
+    }
+
+    /// The account with what the provider said of the user.
+    #[must_use]
+    pub fn checked(mut self, evidence: &LoginEvidence, now: Timestamp) -> Self {
+        self.checked_evidence = Some(CheckedEvidence { at: now, evidence: evidence.clone() });
+        self
     }
 
     /// The account after the provider refused the user. The token is of no further use.

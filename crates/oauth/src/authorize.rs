@@ -107,13 +107,13 @@ pub enum AuthorizeError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ApproveError {
     /// No scope is approved. A denial is a separate answer.
-    #[error("nothing was allowed; choose at least one permission, or deny")]
+    #[error("no permission was selected; select at least one, or deny")]
     Nothing,
     /// A scope is approved that was not on the page.
-    #[error("more was allowed than was asked for; begin again at the agent")]
+    #[error("more scopes were allowed than requested; start again from the agent")]
     Beyond,
     /// A code of this page was redeemed. Redeeming another one would revoke the grant.
-    #[error("this request was answered already; begin again at the agent")]
+    #[error("this request has already been answered; start again from the agent")]
     Answered,
     /// The code could not be sealed.
     #[error("the authorization code could not be made")]
@@ -139,7 +139,7 @@ enum RequestError {
     RequestObject,
     #[error("request objects are not supported; send the parameters themselves")]
     RequestUri,
-    #[error("the user is always asked here; leave prompt=none out")]
+    #[error("consent is always required here; omit prompt=none")]
     Interaction,
 }
 
@@ -173,7 +173,7 @@ impl AuthorizationServer {
     /// Validates the query or form of a request to `/authorize`.
     pub async fn check(&self, query: &str, now: Timestamp) -> Result<AuthorizationRequest, AuthorizeError> {
         if query.len() > MAX_REQUEST {
-            return Err(page("This request is too long", "begin again at the agent; its request is too long to read"));
+            return Err(page("This request is too long", "the request is too long; start again from the agent"));
         }
         let parameters = Parameters::read(query.as_bytes(), &NAMES);
         let client = self.asking(&parameters, now).await?;
@@ -219,10 +219,10 @@ impl AuthorizationServer {
         parameters: &Parameters<'_>,
         now: Timestamp,
     ) -> Result<std::sync::Arc<Client>, AuthorizeError> {
-        const TITLE: &str = "This agent is not known here";
+        const TITLE: &str = "Unknown agent";
         let id = parameters.good("client_id").map_err(|error| page(TITLE, error.to_string()))?;
         let id =
-            id.ok_or_else(|| page(TITLE, "the agent did not say who it is: the parameter client_id is missing"))?;
+            id.ok_or_else(|| page(TITLE, "the agent did not identify itself: the parameter client_id is missing"))?;
         self.directory.find(id, now).await.map_err(|error| match error {
             ClientError::Unknown(_) | ClientError::Document(_) => page(TITLE, error.to_string()),
             ClientError::Unavailable(_) => page("Try again shortly", error.to_string()),
@@ -350,16 +350,15 @@ fn page(title: &'static str, message: impl Into<String>) -> AuthorizeError {
 fn callback(parameters: &Parameters<'_>, client: &Client) -> Result<String, AuthorizeError> {
     const TITLE: &str = "This agent cannot be sent back";
     let uri = parameters.good("redirect_uri").map_err(|error| page(TITLE, error.to_string()))?;
-    let uri = uri.ok_or_else(|| {
-        page(TITLE, "the agent did not say where to send you back: the parameter redirect_uri is missing")
-    })?;
+    let uri =
+        uri.ok_or_else(|| page(TITLE, "the agent's request has no callback: the parameter redirect_uri is missing"))?;
     if redirect::is_registered(&client.verifier.redirect_uris, uri) {
         return Ok(uri.to_owned());
     }
     let problem = redirect::check(uri).err().map(|error| format!(": {error}")).unwrap_or_default();
     let shown: String = uri.chars().filter(|character| !character.is_control()).take(200).collect();
     let message = format!(
-        "the address {shown} is none of those registered for the agent{problem}; whoever manages this endpoint can add it to the agent's redirect URIs"
+        "the callback {shown} is not registered for the agent{problem}; the administrator of this endpoint can add it to the agent's redirect URIs"
     );
     Err(page(TITLE, message))
 }

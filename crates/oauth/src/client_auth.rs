@@ -112,7 +112,10 @@ impl AuthorizationServer {
             Ok(()) => Ok(()),
             Err(GrantsError::Exists) => Err(AssertionError::Used.into()),
             Err(error) => {
-                tracing::warn!(error = chain(&error), "it is not known whether a client's assertion was used before");
+                tracing::warn!(
+                    error = chain(&error),
+                    "could not determine whether a client's assertion was used before"
+                );
                 assertions.forget(&mark);
                 Err(OAuthError::Unavailable)
             }

@@ -42,7 +42,7 @@ pub enum OAuthError {
     MalformedBasic,
     /// The request has no client credentials, not even an id.
     #[error(
-        "the client must say who it is: its id and secret in the Authorization header or in the body, or a public client its client_id"
+        "the client must authenticate: send its id and secret in the Authorization header or in the body, or for a public client its client_id"
     )]
     NoCredentials,
     /// A confidential client presents only its id.
@@ -89,11 +89,11 @@ pub enum OAuthError {
     #[error("{}; let the user sign in and approve again", ended(*.0))]
     UserEnded(RevocationReason),
     /// The user's login cannot be used at the moment.
-    #[error("the user's login cannot be used at the moment; the approval stays, try again shortly")]
+    #[error("the user's login cannot be used at the moment; the consent remains valid, try again shortly")]
     LoginUnavailable,
     /// A recheck is due, but the user's provider cannot be reached.
     #[error(
-        "the user's identity provider cannot be asked at the moment whether the user may still come in; the approval stays, try again shortly"
+        "the user's identity provider cannot be asked at the moment whether the user may still sign in; the consent remains valid, try again shortly"
     )]
     ProviderUnavailable,
     /// The refresh token is invalid.

@@ -11,11 +11,13 @@ use crate::{
 use async_trait::async_trait;
 use jiff::Timestamp;
 use portcullis_core::authorization::ExternalIssuer;
-use portcullis_outbound::HttpClient;
+use portcullis_outbound::{
+    HttpClient,
+    issuer::{IssuerClient, IssuerMetadata, WellKnown},
+};
 use serde::Deserialize;
 use serde_json::Value;
 use std::{collections::BTreeSet, error::Error};
-use url::Url;
 
 /// The prefix of user ids from an external issuer. User ids from a login begin with the login's name instead.
 pub(super) const USER_PREFIX: &str = "external:";
@@ -35,7 +37,7 @@ impl ExternalTokens {
         Self {
             audience: issuer.audience.clone().unwrap_or(resource),
             username_claim: issuer.username_claim.clone(),
-            keys: IssuerKeys::new(Discovery { issuer: issuer.issuer_url.clone(), client }),
+            keys: IssuerKeys::new(IssuerClient::new(issuer.issuer_url.clone(), client)),
         }
     }
 
@@ -76,82 +78,31 @@ impl ExternalTokens {
     }
 }
 
-/// The issuer's metadata and keys, over HTTPS.
-#[derive(Debug)]
-struct Discovery {
-    issuer: String,
-    client: HttpClient,
-}
-
 #[derive(Deserialize)]
 struct Metadata {
     issuer: String,
     jwks_uri: String,
 }
 
-#[derive(Deserialize)]
-struct KeySet {
-    keys: Vec<Value>,
-}
-
-/// Why the keys of a reachable issuer cannot be fetched.
-#[derive(Debug, thiserror::Error)]
-enum DiscoveryError {
-    #[error("issuerUrl is no URL")]
-    Url(#[from] url::ParseError),
-    #[error("no metadata at {0}; is issuerUrl right?")]
-    NotFound(String),
-    #[error("the metadata names the issuer {found:?} and not {wanted:?}; write issuerUrl exactly as it does")]
-    OtherIssuer { found: String, wanted: String },
-    #[error("the keys are not served over https")]
-    PlainKeys,
-}
-
-impl Discovery {
-    /// The possible URLs of the metadata, in the order of the MCP specification: RFC 8414 §3.1, then OpenID Connect
-    /// Discovery with the well-known path inserted, then with the well-known path appended (§4).
-    fn urls(&self) -> Result<Vec<String>, url::ParseError> {
-        let url = Url::parse(&self.issuer)?;
-        let origin = url.origin().ascii_serialization();
-        let path = url.path().trim_end_matches('/');
-        let mut urls = vec![
-            format!("{origin}/.well-known/oauth-authorization-server{path}"),
-            format!("{origin}/.well-known/openid-configuration{path}"),
-            format!("{origin}{path}/.well-known/openid-configuration"),
-        ];
-        urls.dedup();
-        Ok(urls)
+impl IssuerMetadata for Metadata {
+    fn issuer(&self) -> &str {
+        &self.issuer
     }
 
-    async fn metadata(&self) -> Result<Metadata, Box<dyn Error + Send + Sync>> {
-        let urls = self.urls().map_err(DiscoveryError::Url)?;
-        for url in &urls {
-            let answer = self.client.send(self.client.get(url)).await?;
-            if !answer.status().is_client_error() && !answer.status().is_redirection() {
-                return Ok(answer.object()?);
-            }
-        }
-        Err(DiscoveryError::NotFound(urls.join(", ")).into())
+    fn endpoints(&self) -> Vec<&str> {
+        vec![&self.jwks_uri]
     }
 }
 
 #[async_trait]
-impl KeySource for Discovery {
+impl KeySource for IssuerClient {
     fn name(&self) -> String {
-        self.issuer.clone()
+        self.issuer().to_owned()
     }
 
     async fn fetch(&self) -> Result<Published, Box<dyn Error + Send + Sync>> {
-        let Metadata { issuer, jwks_uri } = self.metadata().await?;
-        if issuer != self.issuer {
-            // Otherwise, it could be another issuer's document (RFC 8414 §3.3).
-            return Err(DiscoveryError::OtherIssuer { found: issuer, wanted: self.issuer.clone() }.into());
-        }
-        if jwks_uri.starts_with("http://") && !issuer.starts_with("http://") {
-            return Err(DiscoveryError::PlainKeys.into());
-        }
-        let KeySet { keys } = self.client.send(self.client.get(&jwks_uri)).await?.object()?;
-        Ok(Published { issuer, keys })
+        let Metadata { issuer, jwks_uri } = self.metadata(WellKnown::Any).await?;
+        Ok(Published { issuer, keys: self.keys(&jwks_uri).await? })
     }
 }
 

@@ -70,7 +70,7 @@ pub enum GrantLookup {
 #[derive(Debug, thiserror::Error)]
 pub enum GrantsError {
     /// An object of this name exists: the code was redeemed, or the assertion presented, before.
-    #[error("there is one of this name")]
+    #[error("a grant with this name exists")]
     Exists,
     /// The grant changed since it was read: read it again.
     #[error("the grant changed in the meantime")]
@@ -91,6 +91,9 @@ pub trait Grants: SingleUse + Debug + Send + Sync {
 
     /// All grants of a user, including revoked and expired ones, from memory, in any order.
     fn of_user(&self, user_id: &str) -> Vec<Arc<Grant>>;
+
+    /// The users with a grant that is valid at `now`, from memory, sorted by id: at most `limit` after the id `after`.
+    fn users(&self, after: &str, limit: usize, now: Timestamp) -> Vec<GrantUser>;
 
     /// The clients with a grant that is valid at `now`, from memory.
     fn clients(&self, now: Timestamp) -> HashSet<String>;

@@ -90,7 +90,7 @@ pub enum AccessTokenError {
     #[error("the access token is not signed with ES256")]
     Algorithm,
     /// The `typ` is not that of an access token, but of an ID token, for instance.
-    #[error("the token is no access token: its typ is not at+jwt")]
+    #[error("the token is not an access token: its typ is not at+jwt")]
     Type,
     /// The `kid` is unknown at this endpoint.
     #[error("the access token is signed with a key that this endpoint does not hold; request a new one")]
@@ -114,9 +114,7 @@ pub enum AccessTokenError {
     #[error("the client of the access token is no longer registered")]
     Client,
     /// The grant behind the token was revoked, or has ended.
-    #[error(
-        "the access token was revoked: the user's approval was taken back or has ended; let the user approve again"
-    )]
+    #[error("the access token was revoked: the user's consent was revoked or has ended; let the user approve again")]
     Revoked,
 }
 
@@ -350,7 +348,7 @@ mod tests {
         let mut hs256 = Header::new(Algorithm::HS256);
         hs256.kid = Some(kid.to_owned());
         hs256.typ = Some(TYPE.to_owned());
-        let confused = jsonwebtoken::encode(&hs256, &claims(), &EncodingKey::from_secret(public)).unwrap();
+        let confused = jsonwebtoken::encode(&hs256, &claims(), &EncodingKey::from_secret(public).unwrap()).unwrap();
 
         let good = issue(&ours);
         let (message, signature) = good.rsplit_once('.').unwrap();

@@ -2,6 +2,7 @@
 //! neither Kubernetes nor MCP.
 
 pub mod accounts;
+mod administration;
 pub mod authorize;
 pub mod challenge;
 pub mod client;

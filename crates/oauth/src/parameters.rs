@@ -11,7 +11,7 @@ const RESOURCE: &str = "resource";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParameterError {
     /// The parameter is repeated.
-    #[error("the parameter {0} is there more than once")]
+    #[error("the parameter {0} is repeated")]
     Repeated(&'static str),
     /// The value contains a control character.
     #[error("the parameter {0} has a control character")]

@@ -146,7 +146,7 @@ impl AuthorizationServer {
             tracing::warn!(
                 user = user.id,
                 error = chain(&error),
-                "the provider's token of a sign-in could not be kept"
+                "the provider's token of a sign-in could not be stored"
             );
         }
     }
@@ -176,7 +176,13 @@ impl AuthorizationServer {
         Ok(users)
     }
 
-    /// Whether the provider ended a browser session that began at `since`.
+    /// Ends all browser sessions of a user that began until `at`, at every server. For users of any login. Grants are not
+    /// affected.
+    pub async fn end_sessions(&self, user: &GrantUser, at: Timestamp) -> Result<(), GrantsError> {
+        self.rechecks.change(user, |account| account.logged_out(None, at)).await.map(drop)
+    }
+
+    /// Whether a browser session that began at `since` has ended: the provider or the user ended it.
     #[must_use]
     pub fn session_ended(&self, user_id: &str, session: Option<&str>, since: Timestamp) -> bool {
         let account = self.rechecks.accounts.account(user_id);
@@ -200,7 +206,11 @@ impl Rechecks {
     }
 
     /// Applies `next` to the present account and stores the result, with retries after conflicts.
-    async fn change(&self, user: &GrantUser, next: impl Fn(Account) -> Account) -> Result<Arc<Account>, GrantsError> {
+    pub(super) async fn change(
+        &self,
+        user: &GrantUser,
+        next: impl Fn(Account) -> Account,
+    ) -> Result<Arc<Account>, GrantsError> {
         let mut account = self.known(&user.id).await?;
         for _ in 0..ATTEMPTS {
             let present = account.as_deref().cloned().unwrap_or_else(|| Account::new(user.clone()));
@@ -216,7 +226,7 @@ impl Rechecks {
 
     fn seal(&self, user_id: &str, token: &ProviderToken, rng: &mut dyn CryptoRng) -> Option<SealedToken> {
         if token.token.len() > MAX_TOKEN {
-            tracing::warn!(user = user_id, "the provider's token is longer than {MAX_TOKEN} bytes, and is not kept");
+            tracing::warn!(user = user_id, "the provider's token is longer than {MAX_TOKEN} bytes, and is not stored");
             return None;
         }
         let owner = [self.endpoint.as_str(), user_id];
@@ -292,7 +302,9 @@ impl Rechecks {
             let logged_out =
                 (&account.sessions, account.sessions_end_before) != (&leased.sessions, leased.sessions_end_before);
             let outcome = match verdict {
-                Verdict::Allowed(_) if !logged_out => account.clone().allowed(next.clone(), now),
+                Verdict::Allowed(evidence) if !logged_out => {
+                    account.clone().allowed(next.clone(), now).checked(evidence, now)
+                }
                 Verdict::Refused(reason) => account.clone().refused(*reason, now),
                 _ => account.clone().released(next.clone()),
             };
@@ -321,7 +333,7 @@ impl Rechecks {
         tracing::error!(
             user = leased.user.id,
             error,
-            "what a provider answered about a user could not be stored; if the user's next refresh is refused, the user must \
+            "a provider's answer about a user could not be stored; if the user's next refresh is refused, the user must \
              sign in again"
         );
         Kept::Lost

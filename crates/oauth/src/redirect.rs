@@ -3,7 +3,8 @@
 //!
 //! URIs are compared byte by byte: nothing is normalized, so that nothing can be normalized differently elsewhere.
 //! There are two exceptions. A callback on a loopback address matches at any port, since an app uses any free port. A
-//! path segment `{id}` of an https callback matches one segment of unreserved characters.
+//! path segment `{id}` of an https callback, or the last one of a callback on a loopback address, matches one segment of
+//! unreserved characters.
 
 use portcullis_core::{
     loopback,
@@ -20,10 +21,10 @@ pub enum RedirectUriError {
     #[error("it is longer than {MAX_LENGTH} characters")]
     TooLong,
     /// A character that no URI contains (RFC 3986 §2): white space, a backslash, a control or a non-ASCII character.
-    #[error("it has a character that no URI has; percent-encode it")]
+    #[error("it has a character that is not allowed in URIs; percent-encode it")]
     Character,
     /// Not an absolute URI with a scheme and a host or a path.
-    #[error("it is no absolute URI such as https://agent.example.com/callback")]
+    #[error("it is not an absolute URI, such as https://agent.example.com/callback")]
     NotAbsolute,
     /// A fragment (RFC 6749 §3.1.2).
     #[error("it has a fragment; remove everything from #")]
@@ -35,7 +36,9 @@ pub enum RedirectUriError {
     #[error("it has a . or .. segment")]
     DotSegment,
     /// A scheme that is not for callbacks, or plain http to another host than loopback.
-    #[error("its scheme is no callback's; use https, the app's own scheme, or http on localhost, 127.0.0.1 or [::1]")]
+    #[error(
+        "its scheme is not allowed for callbacks; use https, the app's own scheme, or http on localhost, 127.0.0.1 or [::1]"
+    )]
     Scheme,
     /// An empty or malformed host or port.
     #[error("its host or port is malformed")]
@@ -143,7 +146,10 @@ pub fn is_registered<S: AsRef<str>>(registered: &[S], presented: &str) -> bool {
 
 /// Whether a valid `presented` matches this registered URI.
 fn matches(registered: &str, presented: &str) -> bool {
-    registered == presented || matches_at_any_port(registered, presented) || matches_segment(registered, presented)
+    registered == presented
+        || matches_at_any_port(registered, presented)
+        || matches_segment(registered, presented)
+        || matches_segment_at_any_port(registered, presented)
 }
 
 fn matches_at_any_port(registered: &str, presented: &str) -> bool {
@@ -161,10 +167,18 @@ fn matches_segment(registered: &str, presented: &str) -> bool {
     if !in_the_path || !a_whole_segment || after.contains(ANY_SEGMENT) {
         return false;
     }
-    presented
-        .strip_prefix(before)
-        .and_then(|rest| rest.strip_suffix(after))
-        .is_some_and(|segment| !segment.is_empty() && segment.bytes().all(is_unreserved) && !is_dot_segment(segment))
+    presented.strip_prefix(before).and_then(|rest| rest.strip_suffix(after)).is_some_and(is_segment)
+}
+
+/// The last segment of a callback on a loopback address.
+fn matches_segment_at_any_port(registered: &str, presented: &str) -> bool {
+    let Some(parent) = registered.strip_suffix(ANY_SEGMENT).and_then(|uri| uri.strip_suffix('/')) else { return false };
+    let Some((before, segment)) = presented.rsplit_once('/') else { return false };
+    !parent.contains('?') && is_segment(segment) && matches_at_any_port(parent, before)
+}
+
+fn is_segment(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(is_unreserved) && !is_dot_segment(text)
 }
 
 /// Appends these parameters to the query of `uri`, which may have parameters already (RFC 6749 §4.1.2).

@@ -105,10 +105,10 @@ pub enum Invalid {
     #[error("the refresh token is unknown; let the user approve again")]
     Unknown,
     /// The consent was revoked.
-    #[error("the user's approval was taken back; let the user approve again")]
+    #[error("the user's consent was revoked; let the user approve again")]
     Revoked,
     /// The consent has expired.
-    #[error("the user's approval has ended; let the user approve again")]
+    #[error("the user's consent has ended; let the user approve again")]
     Ended,
     /// The token was not used for too long.
     #[error("the refresh token was not used for too long; let the user approve again")]

@@ -55,7 +55,7 @@ impl AuthorizationServer {
 
     /// The grant behind a token; `None` if there is none any more.
     async fn grant_behind(&self, token: &str, client_id: &str, now: Timestamp) -> Result<Option<String>, OAuthError> {
-        const FOREIGN: OAuthError = OAuthError::InvalidGrant("the token was issued to another client");
+        const OTHER_CLIENT: OAuthError = OAuthError::InvalidGrant("the token was issued to another client");
         if let Some(presented) = self.refresh.read(token) {
             let grant = match self.grants.find(presented.grant()) {
                 GrantLookup::Present(grant) => Some(grant),
@@ -63,11 +63,11 @@ impl AuthorizationServer {
                 GrantLookup::Unknown => self.find_at_store(presented.grant(), now).await?,
             };
             let Some(grant) = grant.filter(|grant| self.refresh.belongs(&presented, grant)) else { return Ok(None) };
-            return if grant.client_id == client_id { Ok(Some(grant.name.clone())) } else { Err(FOREIGN) };
+            return if grant.client_id == client_id { Ok(Some(grant.name.clone())) } else { Err(OTHER_CLIENT) };
         }
         match self.tokens.verify(token, now) {
             Err(_) => Ok(None),
-            Ok(caller) if caller.client_id != client_id => Err(FOREIGN),
+            Ok(caller) if caller.client_id != client_id => Err(OTHER_CLIENT),
             Ok(caller) => caller.grant.map(Some).ok_or(OAuthError::UnsupportedTokenType),
         }
     }

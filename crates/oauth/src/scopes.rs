@@ -14,7 +14,7 @@ pub enum ScopeError {
     #[error(transparent)]
     Unknown(#[from] scope::UnknownScope),
     /// None of the requested scopes is allowed.
-    #[error("of these scopes, only the following may be asked for: {0}")]
+    #[error("of these scopes, only the following may be requested: {0}")]
     Beyond(String),
 }
 

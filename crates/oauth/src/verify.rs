@@ -72,7 +72,7 @@ pub enum Unauthenticated {
     #[error("this endpoint needs an access token in the Authorization header")]
     Missing,
     /// The header has another scheme than Bearer.
-    #[error("this endpoint takes access tokens only: \"Bearer\" and the token in the Authorization header")]
+    #[error("this endpoint accepts access tokens only: \"Bearer\" and the token in the Authorization header")]
     OtherScheme,
     /// The header is not a single Bearer token.
     #[error("the Authorization header must be \"Bearer\" and one access token")]

@@ -29,7 +29,7 @@ pub enum WorkloadError {
     #[error("workload identity needs a Kubernetes cluster; this server runs without one")]
     NoCluster,
     /// The endpoint has no rules.
-    #[error("this endpoint takes no tokens of service accounts; its manifest has no spec.workloadIdentity")]
+    #[error("this endpoint does not accept tokens of service accounts; its manifest has no spec.workloadIdentity")]
     NoRules,
     /// The assertion is not a valid token of a service account.
     #[error("assertion: {0}")]

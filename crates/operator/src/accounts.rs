@@ -99,7 +99,9 @@ mod tests {
         let ended = json!({"signedInAt": at(10 * HOUR), "sessionsEndBefore": at(11 * HOUR)});
         let session =
             json!({"signedInAt": at(10 * HOUR), "sessions": [{"id": "s", "at": at(12 * HOUR), "ended": true}]});
-        for (more, until) in [(signed_in, 22), (ended, 23), (session, 24), (json!({}), 1)] {
+        let by_administrator = json!({"signedInAt": at(10 * HOUR), "accessEndsBefore": at(13 * HOUR)});
+        let rows = [(signed_in, 22), (ended, 23), (session, 24), (by_administrator, 25), (json!({}), 1)];
+        for (more, until) in rows {
             let accounts = [account("ada", &more)];
             let before = unneeded(&accounts, &[], at(until * HOUR - 1));
             assert_eq!((names(&before).len(), before.next), (0, Some(at(until * HOUR))), "{more}");

@@ -57,9 +57,9 @@ impl fmt::Display for EndReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Expired => "it has expired",
-            Self::Revoked => "it was revoked a while ago",
-            Self::ClientGone => "its client is gone",
-            Self::EndpointGone => "its endpoint is gone",
+            Self::Revoked => "it was revoked some time ago",
+            Self::ClientGone => "its client was deleted",
+            Self::EndpointGone => "its endpoint was deleted",
             Self::Unneeded => "nothing needs it",
         })
     }

@@ -93,7 +93,7 @@ impl Election {
             self.lead(&manager, shutdown, &term).await;
             if shutdown.is_cancelled() {
                 if let Err(error) = manager.release().await {
-                    log(&error, "the Lease could not be given back; another replica takes over when it ends");
+                    log(&error, "the Lease could not be released; another replica takes over when it expires");
                 }
                 return Ok(());
             }
@@ -120,7 +120,7 @@ impl Election {
         end.cancel();
         let rest = Duration::from_secs(self.grace_seconds()) / 2;
         if tokio::time::timeout(rest, work).await.is_err() {
-            tracing::warn!("reconciles were cut off");
+            tracing::warn!("reconciles were aborted");
         }
     }
 }

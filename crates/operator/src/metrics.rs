@@ -74,8 +74,8 @@ impl Default for Metrics {
         let duration = Histogram::new([0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0]);
         let writes = Family::default();
         let leader = Gauge::default();
-        registry.register("reconciles", "Reconciles, by how they ended", reconciles.clone());
-        registry.register("reconcile_duration_seconds", "How long reconciles took", duration.clone());
+        registry.register("reconciles", "Reconciles by outcome", reconciles.clone());
+        registry.register("reconcile_duration_seconds", "Duration of reconciles", duration.clone());
         registry.register("writes", "Successful writes to the API server", writes.clone());
         registry.register("leader", "1 while this replica leads", leader.clone());
         Self { registry, reconciles, duration, writes, leader }

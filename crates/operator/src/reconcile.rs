@@ -317,7 +317,7 @@ impl EndpointReconcile<'_> {
             match applier.apply(planned).await? {
                 Applied::Unchanged | Applied::Written => {}
                 Applied::Repaired => {
-                    let note = format!("{} had been changed; it was restored as planned", describe(&planned.object));
+                    let note = format!("{} was changed; it was restored", describe(&planned.object));
                     self.context.events.note(self.endpoint, "DriftRepaired", "Apply", note).await;
                 }
                 Applied::NameTaken if planned.generated => {
@@ -350,8 +350,8 @@ impl EndpointReconcile<'_> {
         let lagging = servers.iter().zip(&reports).filter(|(_, report)| !status::has_loaded(report, &plan.revision));
         let Context { client, metrics, stores, .. } = self.context;
         try_join_all(lagging.map(async |(server, _)| {
-            let told = servers::tell(client, metrics, stores, self.namespace, server, &plan.revision).await;
-            told.map_err(|error| ReconcileError::Annotate(server.name.clone(), Box::new(error)))
+            let annotated = servers::annotate(client, metrics, stores, self.namespace, server, &plan.revision).await;
+            annotated.map_err(|error| ReconcileError::Annotate(server.name.clone(), Box::new(error)))
         }))
         .await?;
         Ok(reports)

@@ -66,9 +66,9 @@ impl EndpointReconcile<'_> {
         let stores = &self.context.stores;
         let deployment = stores.objects.get::<Deployment>(self.namespace, self.name);
         let pods = stores.pods.labelled(self.namespace, (ENDPOINT_LABEL, self.name));
-        let said = self.endpoint.status.iter().flat_map(|status| &status.conditions);
-        let said = said.into_iter().find(|condition| condition.type_ == STALLED);
-        Rollout::observe(deployment.as_deref(), &pods, said, now)
+        let previous = self.endpoint.status.iter().flat_map(|status| &status.conditions);
+        let previous = previous.into_iter().find(|condition| condition.type_ == STALLED);
+        Rollout::observe(deployment.as_deref(), &pods, previous, now)
     }
 
     pub(super) async fn report(
@@ -201,7 +201,7 @@ impl EndpointReconcile<'_> {
             let secret = plan.secret_name.as_deref().unwrap_or_default();
             let (reason, note) = match plan.change {
                 Some(CredentialChange::Created) => {
-                    ("SecretCreated", format!("a client secret was made in Secret {secret:?}"))
+                    ("SecretCreated", format!("a client secret was generated in Secret {secret:?}"))
                 }
                 Some(CredentialChange::Rotated) => {
                     ("SecretRotated", format!("a new client secret is in Secret {secret:?}"))
@@ -222,7 +222,7 @@ impl EndpointReconcile<'_> {
     pub(super) async fn tell_key_changes(&self, changes: &[KeyChange]) {
         for change in changes {
             let (reason, note) = match change {
-                KeyChange::Created => ("SigningKeyCreated", "a signing key was made"),
+                KeyChange::Created => ("SigningKeyCreated", "a signing key was generated"),
                 KeyChange::Healed => (
                     "SigningKeysHealed",
                     "the Secret with the signing keys was damaged; usable keys are kept, and tokens signed with the others are no longer valid",
@@ -232,7 +232,7 @@ impl EndpointReconcile<'_> {
                 }
                 KeyChange::Rotated => (
                     "SigningKeyRotated",
-                    "a new key signs access tokens; the one before stays published until its last token has expired",
+                    "a new key signs access tokens; the previous one remains published until its last token has expired",
                 ),
             };
             self.context.events.note(self.endpoint, reason, "Apply", note.to_owned()).await;

@@ -133,7 +133,7 @@ async fn loaded(probe: &Probe, address: IpAddr) -> Result<LoadedRevision, AskErr
 }
 
 /// Annotates a pod with `revision`, unless it has that annotation, so that its kubelet refreshes the files.
-pub async fn tell(
+pub async fn annotate(
     client: &Client,
     metrics: &Metrics,
     stores: &Stores,

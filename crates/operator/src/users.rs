@@ -13,7 +13,7 @@ use std::{
 /// The reports on objects whose status cannot be read.
 #[derive(Debug, Default)]
 pub(crate) struct UserReports {
-    /// The generations, by uid, that were said to be unreadable.
+    /// The generations, by uid, that were reported as unreadable.
     unreadable: BTreeSet<(String, i64)>,
 }
 
@@ -58,14 +58,14 @@ impl UserReports {
         now: Timestamp,
     ) -> bool {
         let generation = user.meta().generation;
-        let said = (user.uid().unwrap_or_default(), generation.unwrap_or_default());
-        if self.unreadable.contains(&said) {
+        let key = (user.uid().unwrap_or_default(), generation.unwrap_or_default());
+        if self.unreadable.contains(&key) {
             return true;
         }
         let status = status::unreadable_user_status(error, generation, now);
         let written = write(context, &user.namespace().unwrap_or_default(), &user.name_any(), &status).await;
         if written {
-            self.unreadable.insert(said);
+            self.unreadable.insert(key);
         }
         written
     }

@@ -47,7 +47,7 @@ pub enum VerifyError {
         mismatch: String,
     },
     /// The operator cannot sign a token.
-    #[error("no token could be made with the endpoint's signing keys: {0}")]
+    #[error("no token could be signed with the endpoint's signing keys: {0}")]
     Token(String),
 }
 
@@ -186,7 +186,7 @@ fn check_resource(document: &Value, url: &PublicUrl, issuer: &str) -> Result<(),
     if servers.is_some_and(|servers| servers.iter().any(|server| *server == *issuer)) {
         return Ok(());
     }
-    Err(format!("expected authorization_servers to hold {issuer:?}, got {}", document["authorization_servers"]))
+    Err(format!("expected authorization_servers to contain {issuer:?}, got {}", document["authorization_servers"]))
 }
 
 /// Returns the path of the keys.
@@ -235,7 +235,7 @@ fn check_discovery(answer: &PodResponse) -> Result<Vec<String>, String> {
     if offered.iter().any(|revision| revision == REVISION) {
         return Ok(offered);
     }
-    Err(format!("expected supportedVersions to hold {REVISION:?}, got {}", document["result"]["supportedVersions"]))
+    Err(format!("expected supportedVersions to contain {REVISION:?}, got {}", document["result"]["supportedVersions"]))
 }
 
 fn expect_field(document: &Value, field: &str, expected: &str) -> Result<(), String> {

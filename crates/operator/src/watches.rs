@@ -171,7 +171,7 @@ impl Watches {
                 && let Err(error) = resource_version(object)
             {
                 let (namespace, name) = (object.namespace(), object.name_any());
-                tracing::error!(kind = %K::kind(cache.kind()), namespace, name, %error, "the operator does not follow this kind");
+                tracing::error!(kind = %K::kind(cache.kind()), namespace, name, %error, "the operator does not watch this kind");
                 // Nothing is planned without a complete list.
                 if matches!(event, watcher::Event::InitApply(_)) {
                     return;

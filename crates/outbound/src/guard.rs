@@ -19,7 +19,7 @@ const PRIVATE_SUFFIXES: [&str; 10] =
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// The text is not a URL, or it is too long.
-    #[error("it is no URL of at most 2048 characters")]
+    #[error("it is not a URL of at most 2048 characters")]
     Malformed,
     /// The scheme is not https.
     #[error("it must begin with https://")]

@@ -4,12 +4,13 @@
 //! ignores proxy settings in the environment and stores no cookies. Response sizes and request times are limited.
 //! Errors never contain the content of a response.
 
-mod answer;
 pub mod guard;
+pub mod issuer;
 pub mod public_only;
+mod response;
 pub mod tls;
 
-pub use answer::{Answer, AnswerError};
+pub use response::{HttpResponse, ResponseError};
 
 use public_only::{Network, PublicOnly};
 use reqwest::{Method, Request, RequestBuilder, Response, redirect::Policy};
@@ -35,13 +36,13 @@ pub struct Outbound {
 #[derive(Debug, thiserror::Error)]
 pub enum OutboundError {
     /// The CA bundle cannot be parsed.
-    #[error("the CA bundle holds no certificate that can be read; it must be PEM")]
+    #[error("the CA bundle contains no valid certificate; it must be PEM")]
     Certificates(#[source] Box<dyn Error + Send + Sync>),
     /// The HTTP client could not be built.
-    #[error("the HTTPS client could not be made")]
+    #[error("the HTTPS client could not be created")]
     Client(#[source] reqwest::Error),
     /// TLS could not be configured.
-    #[error("TLS could not be set up")]
+    #[error("TLS could not be configured")]
     Tls(#[from] rustls::Error),
 }
 
@@ -69,7 +70,7 @@ pub enum RequestError {
         host: String,
     },
     /// The request could not be built, for example because its URL is not valid.
-    #[error("the request could not be made; is its URL right?")]
+    #[error("the request could not be created; check its URL")]
     Request(#[source] reqwest::Error),
 }
 
@@ -179,7 +180,7 @@ impl HttpClient {
     }
 
     /// Sends a request and reads the whole response, whatever its status.
-    pub async fn send(&self, request: RequestBuilder) -> Result<Answer, RequestError> {
+    pub async fn send(&self, request: RequestBuilder) -> Result<HttpResponse, RequestError> {
         let request = request.build().map_err(|error| RequestError::Request(error.without_url()))?;
         let host = host_of(&request);
         let failed = |error| RequestError::of(error, &host);
@@ -195,6 +196,6 @@ impl HttpClient {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Answer::new(host, response.status(), response.headers().clone(), body))
+        Ok(HttpResponse::new(host, response.status(), response.headers().clone(), body))
     }
 }

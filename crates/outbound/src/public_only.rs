@@ -95,7 +95,7 @@ pub enum FetchError {
         status: StatusCode,
     },
     /// The content type is not JSON.
-    #[error("{host} answered with something else than application/json")]
+    #[error("{host} returned an unexpected Content-Type; expected application/json")]
     ContentType {
         /// The host of the URL.
         host: String,

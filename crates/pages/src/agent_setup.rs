@@ -4,10 +4,10 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use portcullis_config::{ClientVerifier, Clients, ServerConfig};
 use portcullis_core::{
+    agents::{Agent, AgentServer},
     client::{ClientType, Grant},
-    preset::Preset,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use url::form_urlencoded;
 
 /// The steps to connect one agent.
@@ -41,23 +41,18 @@ enum Registration<'a> {
     Missing,
 }
 
-/// An agent that the page knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Agent {
-    Known(Preset),
-    Codex,
-    Other,
-}
-
-const AGENTS: [Agent; 8] = [
-    Agent::Known(Preset::Claude),
-    Agent::Known(Preset::Chatgpt),
-    Agent::Known(Preset::ClaudeCode),
-    Agent::Known(Preset::Cursor),
-    Agent::Known(Preset::Vscode),
-    Agent::Known(Preset::GeminiCli),
-    Agent::Codex,
-    Agent::Other,
+/// The agents of the page; `None` is any other.
+const AGENTS: [Option<Agent>; 10] = [
+    Some(Agent::ClaudeAi),
+    Some(Agent::Chatgpt),
+    Some(Agent::ClaudeCode),
+    Some(Agent::Cursor),
+    Some(Agent::Vscode),
+    Some(Agent::GeminiCli),
+    Some(Agent::Codex),
+    Some(Agent::Windsurf),
+    Some(Agent::Opencode),
+    None,
 ];
 
 /// The setups of all known agents.
@@ -65,40 +60,28 @@ pub(crate) fn setups(config: &ServerConfig, clients: &Clients) -> Vec<AgentSetup
     AGENTS.into_iter().map(|agent| setup(agent, config, clients)).collect()
 }
 
-fn setup(agent: Agent, config: &ServerConfig, clients: &Clients) -> AgentSetup {
+fn setup(agent: Option<Agent>, config: &ServerConfig, clients: &Clients) -> AgentSetup {
     let url = config.url.resource();
-    let name = config.endpoint.as_str();
     let registration = registration(agent, config, clients);
-    let id = match registration {
+    let client_id = match registration {
         Registration::Client { id, .. } => Some(id),
         Registration::Automatic | Registration::Missing => None,
     };
+    let server = AgentServer { name: config.endpoint.as_str(), url: &url, client_id };
     let mut steps = match (agent, &registration) {
         (_, Registration::Missing) => vec![missing(agent)],
-        (Agent::Known(Preset::Claude), _) => vec![
+        (Some(Agent::ClaudeAi), _) => vec![
             Step::text("Open Settings → Connectors → Add custom connector, in claude.ai or Claude Desktop."),
             Step::code("Paste the URL.", &url),
         ],
-        (Agent::Known(Preset::Chatgpt), _) => vec![
+        (Some(Agent::Chatgpt), _) => vec![
             Step::text(
                 "Turn on developer mode in Settings → Apps & Connectors → Advanced settings, then create a connector.",
             ),
             Step::code("Paste the URL, and choose OAuth.", &url),
         ],
-        (Agent::Known(Preset::ClaudeCode), _) => {
-            let client = id.map(|id| format!("--client-id {id} ")).unwrap_or_default();
-            vec![
-                Step::code("Run in a terminal:", &format!("claude mcp add --transport http {client}{name} {url}")),
-                Step::text("Then type /mcp in Claude Code, and sign in."),
-            ]
-        }
-        (Agent::Known(Preset::Cursor), _) => cursor(name, &url, id),
-        (Agent::Known(Preset::Vscode), _) => vscode(name, &url, id),
-        (Agent::Known(Preset::GeminiCli), _) => gemini(name, &url, id),
-        (Agent::Codex, _) => {
-            vec![Step::code("Run in a terminal:", &format!("codex mcp add {name} --url {url}\ncodex mcp login {name}"))]
-        }
-        (Agent::Known(Preset::Custom) | Agent::Other, _) => {
+        (Some(agent), _) => local(agent, server),
+        (None, _) => {
             vec![Step::code(
                 "Add the URL as a remote MCP server (Streamable HTTP). The agent opens a browser to sign in.",
                 &url,
@@ -106,15 +89,31 @@ fn setup(agent: Agent, config: &ServerConfig, clients: &Clients) -> AgentSetup {
         }
     };
     if let Registration::Client { id, has_secret } = registration {
-        steps.extend(credentials(agent, id, has_secret));
+        let is_set = agent.is_some_and(|agent| agent.entry(server).is_some());
+        steps.extend(credentials(is_set, id, has_secret));
     }
-    AgentSetup { name: agent.name(), steps }
+    AgentSetup { name: agent.map_or("Another agent", Agent::title), steps }
 }
 
-/// The step that passes the client id and the secret, unless an earlier step already did.
-fn credentials(agent: Agent, id: &str, has_secret: bool) -> Option<Step> {
-    let in_command = matches!(agent, Agent::Known(Preset::ClaudeCode | Preset::Cursor | Preset::GeminiCli));
-    match (in_command, has_secret) {
+/// The steps for an agent on the user's computer: a link or a command if it has one, else the text for its file.
+fn local(agent: Agent, server: AgentServer<'_>) -> Vec<Step> {
+    let link = install_link(agent, server).map(|(href, text)| Step {
+        link: Some((href, text)),
+        ..Step::text(format!("Use this link on the computer where {} is installed, or the next step.", agent.title()))
+    });
+    // VS Code's own command is not always installed.
+    let command = agent.command(server).filter(|_| agent != Agent::Vscode);
+    let add = command.map(|command| Step::code("Run in a terminal:", &command)).or_else(|| {
+        let text = agent.snippet(server)?;
+        Some(Step::code(format!("Add to {}:", agent.file()), &text))
+    });
+    let sign_in = Step::text(agent.sign_in(server.name));
+    link.into_iter().chain(add).chain([sign_in]).collect()
+}
+
+/// The step that passes the client id and the secret. `is_set`: an earlier step passes the client id.
+fn credentials(is_set: bool, id: &str, has_secret: bool) -> Option<Step> {
+    match (is_set, has_secret) {
         (true, false) => None,
         (_, true) => Some(Step::code(
             "Enter the client id below, and the client secret that you get from the administrator of the endpoint.",
@@ -126,78 +125,51 @@ fn credentials(agent: Agent, id: &str, has_secret: bool) -> Option<Step> {
     }
 }
 
-fn missing(agent: Agent) -> Step {
+fn missing(agent: Option<Agent>) -> Step {
     let ask = "Ask the administrator of the endpoint";
-    Step::text(match agent.preset() {
-        Some((_, preset)) => format!(
-            "This endpoint has no client for {} yet. {ask} for an OAuthClient with preset: {preset}.",
-            agent.name()
-        ),
+    Step::text(match agent.and_then(|agent| Some((agent.title(), agent.preset()?.name()))) {
+        Some((title, preset)) => {
+            format!("This endpoint has no client for {title} yet. {ask} for an OAuthClient with preset: {preset}.")
+        }
         None => format!(
             "This endpoint accepts only the clients that its administrator configured. {ask} for an OAuthClient."
         ),
     })
 }
 
-fn cursor(name: &str, url: &str, id: Option<&str>) -> Vec<Step> {
-    let mut server = json!({"url": url});
-    if let Some(id) = id {
-        server["auth"] = json!({"CLIENT_ID": id});
-    }
-    let mut steps = Vec::new();
-    if id.is_none() {
-        let config = STANDARD.encode(server.to_string());
-        let query: String = form_urlencoded::Serializer::new(String::new())
-            .append_pair("name", name)
-            .append_pair("config", &config)
-            .finish();
-        steps.push(Step {
-            link: Some((format!("cursor://anysphere.cursor-deeplink/mcp/install?{query}"), "Add to Cursor")),
-            ..Step::text("Use this link on the computer where Cursor is installed, or the next step.")
-        });
-    }
-    steps.push(Step::code("Add to ~/.cursor/mcp.json:", &pretty(&json!({"mcpServers": {name: server}}))));
-    steps
-}
-
-fn vscode(name: &str, url: &str, id: Option<&str>) -> Vec<Step> {
-    let server = json!({"type": "http", "url": url});
-    let mut steps = Vec::new();
-    if id.is_none() {
-        let install = json!({"name": name, "type": "http", "url": url}).to_string();
-        let query: String = form_urlencoded::byte_serialize(install.as_bytes()).collect();
-        // VS Code decodes percent-encoding, and keeps a plus sign.
-        let link = format!("vscode:mcp/install?{}", query.replace('+', "%20"));
-        steps.push(Step {
-            link: Some((link, "Add to VS Code")),
-            ..Step::text("Use this link on the computer where VS Code is installed, or the next step.")
-        });
-    }
-    steps.push(Step::code("Add to .vscode/mcp.json of a project:", &pretty(&json!({"servers": {name: server}}))));
-    steps
-}
-
-fn gemini(name: &str, url: &str, id: Option<&str>) -> Vec<Step> {
-    let add = match id {
-        None => Step::code("Run in a terminal:", &format!("gemini mcp add --transport http {name} {url}")),
-        Some(id) => {
-            let server = json!({"httpUrl": url, "oauth": {"enabled": true, "clientId": id}});
-            Step::code("Add to ~/.gemini/settings.json:", &pretty(&json!({"mcpServers": {name: server}})))
+/// The link that installs the server, and its text. A link cannot carry a client id.
+fn install_link(agent: Agent, server: AgentServer<'_>) -> Option<(String, &'static str)> {
+    let AgentServer { name, url, client_id } = server;
+    match agent {
+        _ if client_id.is_some() => None,
+        Agent::Cursor => {
+            let config = STANDARD.encode(agent.entry(server)?.to_json().to_string());
+            let query: String = form_urlencoded::Serializer::new(String::new())
+                .append_pair("name", name)
+                .append_pair("config", &config)
+                .finish();
+            Some((format!("cursor://anysphere.cursor-deeplink/mcp/install?{query}"), "Add to Cursor"))
         }
-    };
-    vec![add, Step::text(format!("Then type /mcp auth {name} in Gemini CLI, and sign in."))]
+        Agent::Vscode => {
+            let install = json!({"name": name, "type": "http", "url": url}).to_string();
+            let query: String = form_urlencoded::byte_serialize(install.as_bytes()).collect();
+            // VS Code decodes percent-encoding, and keeps a plus sign.
+            Some((format!("vscode:mcp/install?{}", query.replace('+', "%20")), "Add to VS Code"))
+        }
+        _ => None,
+    }
 }
 
-fn registration<'a>(agent: Agent, config: &ServerConfig, clients: &'a Clients) -> Registration<'a> {
+fn registration<'a>(agent: Option<Agent>, config: &ServerConfig, clients: &'a Clients) -> Registration<'a> {
     let policy = &config.client_policy;
     let document = policy
         .metadata_documents
         .as_ref()
-        .is_some_and(|documents| agent.document_host().is_some_and(|host| documents.allows(host)));
+        .is_some_and(|documents| agent.and_then(Agent::document_host).is_some_and(|host| documents.allows(host)));
     if document || policy.dynamic_registration.is_some() {
         return Registration::Automatic;
     }
-    let Some((preset, _)) = agent.preset() else { return Registration::Missing };
+    let Some(preset) = agent.and_then(Agent::preset) else { return Registration::Missing };
     // Some agents share a loopback callback. The client that has the callbacks of this agent, and the fewest others.
     let fits = |client: &&ClientVerifier| {
         client.grants.contains(&Grant::AuthorizationCode)
@@ -210,45 +182,6 @@ fn registration<'a>(agent: Agent, config: &ServerConfig, clients: &'a Clients) -
     })
 }
 
-impl Agent {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Known(Preset::Claude) => "claude.ai and Claude Desktop",
-            Self::Known(Preset::Chatgpt) => "ChatGPT",
-            Self::Known(Preset::ClaudeCode) => "Claude Code",
-            Self::Known(Preset::Cursor) => "Cursor",
-            Self::Known(Preset::Vscode) => "VS Code",
-            Self::Known(Preset::GeminiCli) => "Gemini CLI",
-            Self::Codex => "Codex",
-            Self::Known(Preset::Custom) | Self::Other => "Another agent",
-        }
-    }
-
-    /// The preset of an `OAuthClient` for it, and the preset's name in a manifest.
-    const fn preset(self) -> Option<(Preset, &'static str)> {
-        let Self::Known(preset) = self else { return None };
-        let name = match preset {
-            Preset::Claude => "claude",
-            Preset::Chatgpt => "chatgpt",
-            Preset::ClaudeCode => "claude-code",
-            Preset::Cursor => "cursor",
-            Preset::Vscode => "vscode",
-            Preset::GeminiCli => "gemini-cli",
-            Preset::Custom => return None,
-        };
-        Some((preset, name))
-    }
-
-    /// The host of its client metadata document, if it has one.
-    const fn document_host(self) -> Option<&'static str> {
-        match self {
-            Self::Known(Preset::Claude | Preset::ClaudeCode) => Some("claude.ai"),
-            Self::Known(Preset::Vscode) => Some("vscode.dev"),
-            _ => None,
-        }
-    }
-}
-
 impl Step {
     fn text(text: impl Into<String>) -> Self {
         Self { text: text.into(), ..Self::default() }
@@ -259,13 +192,11 @@ impl Step {
     }
 }
 
-fn pretty(value: &Value) -> String {
-    format!("{value:#}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use portcullis_core::preset::Preset;
+    use serde_json::Value;
     use std::collections::BTreeMap;
 
     fn config(policy: &Value) -> ServerConfig {
@@ -307,7 +238,8 @@ mod tests {
         assert!(
             nothing["Cursor"].contains("has no client for Cursor yet") && nothing["Cursor"].contains("preset: cursor")
         );
-        assert!(nothing["Codex"].contains("only the clients that its administrator configured"));
+        let only_configured = "only the clients that its administrator configured";
+        assert!(nothing["Windsurf"].contains(only_configured) && nothing["Another agent"].contains(only_configured));
 
         let registration = setup_texts(&json!({"dynamicRegistration": {}}), Vec::new());
         let command = "claude mcp add --transport http agents https://h.example.com/mcp";
@@ -321,6 +253,8 @@ mod tests {
             "{registration:?}"
         );
 
+        assert!(registration["Windsurf"].contains("~/.codeium/windsurf/mcp_config.json"), "{registration:?}");
+
         let documents = setup_texts(&json!({"metadataDocuments": {"allowedHosts": ["claude.ai"]}}), Vec::new());
         assert!(documents["claude.ai and Claude Desktop"].contains("Paste the URL"), "{documents:?}");
         assert!(documents["VS Code"].contains("has no client for VS Code yet"), "{documents:?}");
@@ -329,21 +263,15 @@ mod tests {
             client("web", ClientType::Confidential, Preset::Claude),
             client("cli", ClientType::Public, Preset::ClaudeCode),
             client("editor", ClientType::Public, Preset::Cursor),
+            client("vs", ClientType::Public, Preset::Vscode),
         ];
         let configured = setup_texts(&json!({}), configured);
         assert!(configured["claude.ai and Claude Desktop"].contains("client secret"), "{configured:?}");
         assert!(configured["Claude Code"].contains("--client-id cli agents"), "{configured:?}");
         assert!(configured["Cursor"].contains(r#""CLIENT_ID": "editor""#), "{configured:?}");
+        assert!(configured["VS Code"].contains(r#""clientId": "vs""#), "{configured:?}");
+        assert!(!configured["VS Code"].contains("Where the agent asks"), "{configured:?}");
         assert!(!configured["Cursor"].contains("cursor://"), "a link cannot carry the client id: {configured:?}");
         assert!(configured["ChatGPT"].contains("preset: chatgpt"), "{configured:?}");
-    }
-
-    #[test]
-    fn the_names_of_presets_are_those_of_manifests() {
-        for agent in AGENTS {
-            if let Some((preset, name)) = agent.preset() {
-                assert_eq!(serde_json::to_value(preset).unwrap(), name);
-            }
-        }
     }
 }

@@ -4,6 +4,7 @@ use crate::{
     Pages,
     error_page::ErrorPage,
     forms::{Action, Form},
+    navigation::NavigationPage,
     page, paths, see_other,
     text::{self, When},
     view::{self, ActiveGrant, EndedGrant},
@@ -18,7 +19,11 @@ use portcullis_oauth::{
     grant::{Grant, GrantLookup},
 };
 use portcullis_telemetry::audit::{Event, RequestContext};
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 /// How long finding out what clients are called may take: some of them say it elsewhere.
 const NAMES_TIMEOUT: Duration = Duration::from_secs(2);
@@ -34,20 +39,19 @@ pub(crate) async fn get(
 
 async fn list(pages: &Pages, headers: &HeaderMap) -> Result<Response, ErrorPage> {
     let now = pages.clock.now();
-    let session = pages.session(headers, now);
-    let Some((session, user)) = session.as_ref().and_then(|session| Some((session, session.user.as_ref()?))) else {
+    let Some(user) = pages.user_session(headers, now) else {
         return see_other(&format!("{}{}", pages.base(), paths::LOGIN));
     };
-    let mut grants = pages.server.grants().of_user(&user.id);
+    let mut grants = pages.server.grants().of_user(&user.user.id);
     grants.sort_by_key(|grant| std::cmp::Reverse((grant.last_used.unwrap_or(grant.created_at), grant.name.clone())));
-    let clients = clients(pages, &grants, now).await;
+    let clients = clients(pages, grants.iter().map(|grant| &*grant.client_id).collect(), now).await;
     let (active, ended): (Vec<_>, Vec<_>) = grants.iter().partition(|grant| pages.server.counts(grant, now));
     let client = |grant: &Grant| clients.get(&grant.client_id).and_then(Option::as_deref);
     page(
         StatusCode::OK,
         &view::Agents {
             frame: &pages.frame,
-            user: text::name(&user.name, &user.id),
+            navigation: pages.navigation(&user, NavigationPage::Agents)?,
             active: active.into_iter().map(|grant| described(grant, client(grant), now)).collect(),
             ended: ended
                 .into_iter()
@@ -56,16 +60,20 @@ async fn list(pages: &Pages, headers: &HeaderMap) -> Result<Response, ErrorPage>
                     why: why(ended_for(grant, pages, now)),
                 })
                 .collect(),
+            has_activity: pages.has_console() && pages.workspaces_for("list_workspaces").is_ok(),
             resource: &pages.url.resource(),
-            revoke: pages.csrf_token(Action::Revoke, session)?,
-            sign_out: pages.csrf_token(Action::SignOut, session)?,
+            revoke: pages.csrf_token(Action::Revoke, &user.session)?,
+            sign_out_everywhere: pages.csrf_token(Action::SignOutEverywhere, &user.session)?,
         },
     )
 }
 
-/// The clients of these grants, by id; `None` for those that cannot be told.
-async fn clients(pages: &Pages, grants: &[Arc<Grant>], now: Timestamp) -> BTreeMap<String, Option<Arc<Client>>> {
-    let ids: std::collections::BTreeSet<&str> = grants.iter().map(|grant| grant.client_id.as_str()).collect();
+/// The clients with these ids; `None` for those that cannot be found.
+pub(crate) async fn clients(
+    pages: &Pages,
+    ids: BTreeSet<&str>,
+    now: Timestamp,
+) -> BTreeMap<String, Option<Arc<Client>>> {
     let find = async |id: &str| {
         let found = tokio::time::timeout(NAMES_TIMEOUT, pages.server.directory().find(id, now)).await;
         (id.to_owned(), found.ok().and_then(Result::ok))
@@ -77,7 +85,7 @@ fn called(grant: &Grant, client: Option<&Client>) -> String {
     text::name(client.map_or("", |client| &client.verifier.display_name), &grant.client_id)
 }
 
-fn described(grant: &Grant, client: Option<&Client>, now: Timestamp) -> ActiveGrant {
+pub(crate) fn described(grant: &Grant, client: Option<&Client>, now: Timestamp) -> ActiveGrant {
     let note = match client.map(|client| &client.origin) {
         Some(Origin::Configured) => None,
         Some(Origin::Document { host }) => Some(format!("Describes itself at {host}.")),
@@ -106,20 +114,22 @@ fn ended_for(grant: &Grant, pages: &Pages, now: Timestamp) -> Option<RevocationR
 
 const fn why(revoked: Option<RevocationReason>) -> &'static str {
     match revoked {
-        None => "has run out of time.",
-        Some(RevocationReason::ByUser) => "– you took its access back.",
+        None => "has expired.",
+        Some(RevocationReason::ByUser) => "– you revoked its access.",
         Some(RevocationReason::ByClient) => "signed itself out.",
         Some(RevocationReason::UserDisabled) => "ended when an administrator disabled your account.",
         Some(RevocationReason::UserEnded) => {
             "ended when an administrator ended your access. Connect it again if you need it."
         }
         Some(RevocationReason::Superseded) => "was connected more than 20 times; this was its oldest connection.",
-        Some(RevocationReason::PasswordChanged) => "was cut off: your password changed. Connect it again.",
-        Some(RevocationReason::ProviderRefused) => "was cut off: your account no longer lets you in. Sign in again.",
+        Some(RevocationReason::PasswordChanged) => "was disconnected: your password changed. Connect it again.",
+        Some(RevocationReason::ProviderRefused) => {
+            "was disconnected: your account no longer has access. Sign in again."
+        }
         Some(RevocationReason::SignInTooOld) => "ended: you signed in too long ago. Connect it again.",
-        Some(RevocationReason::NotAllowed) => "was cut off: you may no longer use this endpoint.",
+        Some(RevocationReason::NotAllowed) => "was disconnected: you may no longer use this endpoint.",
         Some(RevocationReason::CodeReplayed | RevocationReason::RefreshTokenReplayed) => {
-            "was cut off: a credential of it was used twice, so somebody else may have had it. Connect it again if you trust it."
+            "was disconnected: one of its credentials was used twice, so it may have leaked. Connect it again if you trust it."
         }
     }
 }

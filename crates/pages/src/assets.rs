@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 use std::sync::{Arc, LazyLock};
 
 const FOREVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
+const ONE_DAY: HeaderValue = HeaderValue::from_static("public, max-age=86400");
 const NOT_AT_ALL: HeaderValue = HeaderValue::from_static("no-store");
 
 struct Asset {
@@ -85,6 +86,13 @@ pub(crate) async fn get(
     let headers =
         [(header::CONTENT_TYPE, HeaderValue::from_static(asset.content_type)), (header::CACHE_CONTROL, caching)];
     (StatusCode::OK, headers, asset.content).into_response()
+}
+
+/// `GET /favicon.ico`, for browsers that show something other than these pages. Its name has no hash.
+pub(crate) async fn favicon() -> Response {
+    let headers =
+        [(header::CONTENT_TYPE, HeaderValue::from_static(ICON.content_type)), (header::CACHE_CONTROL, ONE_DAY)];
+    (headers, ICON.content).into_response()
 }
 
 #[cfg(test)]

@@ -38,6 +38,11 @@ pub(crate) enum Target {
     },
     /// To the connected agents.
     Agents,
+    /// To another page of a signed-in user.
+    Page {
+        /// Its path, below the issuer's.
+        path: String,
+    },
 }
 
 impl Target {
@@ -51,6 +56,7 @@ impl Target {
         match self {
             Self::Authorize { query, .. } => format!("{base}{}?{query}", paths::AUTHORIZE),
             Self::Agents => format!("{base}{}", paths::AGENTS),
+            Self::Page { path } => format!("{base}{path}"),
         }
     }
 }
@@ -84,12 +90,12 @@ impl Pages {
     /// There is no usable login. This is a page, and not the redirect of RFC 6749 §4.1.2.1: the client would only report a
     /// failure, while the user can correct the configuration or knows who can. The page links to the redirect with the error.
     fn no_usable_login(&self, request: &AuthorizationRequest) -> ErrorPage {
-        let description = "nobody can sign in at this endpoint yet";
+        let description = "users cannot sign in at this endpoint yet";
         let back = self.server.refuse(request, "temporarily_unavailable", description);
         let client = text::name(&request.client_name, &request.client_id);
         ErrorPage::no_usable_login(
             &self.frame.endpoint,
-            format!("{client} wants to connect, but this endpoint has no way for people to sign in that can be used."),
+            format!("{client} wants to connect, but this endpoint has no usable sign-in method."),
         )
         .link(back, format!("Back to {client}"))
     }
@@ -126,7 +132,7 @@ async fn ask(pages: &Pages, query: &str, headers: &HeaderMap) -> Result<Response
         Ok(request) => request,
         Err(AuthorizeError::Redirect(location)) => return see_other(&location),
         Err(AuthorizeError::Offer { message, location }) => {
-            let title = "The agent's request is wrong";
+            let title = "The agent's request is invalid";
             return Err(ErrorPage::new(StatusCode::BAD_REQUEST, "bad_request", title, text::sentence(&message))
                 .todo("Tell the developers of the agent. It registered itself, so go back to it only if you know it.")
                 .link(location, "Back to the agent"));
@@ -139,7 +145,7 @@ async fn ask(pages: &Pages, query: &str, headers: &HeaderMap) -> Result<Response
     };
     pages.logins_or(|| pages.no_usable_login(&request))?;
     if query.len() > MAX_QUERY {
-        let happened = "The agent's request is too long to be carried through signing in.";
+        let happened = "The agent's request is too long for the sign-in.";
         return Err(ErrorPage::new(StatusCode::URI_TOO_LONG, "too_long", "This request is too long", happened)
             .todo("Tell the developers of the agent: the request has more than 8192 bytes."));
     }

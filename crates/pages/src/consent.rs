@@ -75,7 +75,7 @@ fn show(
             Origin::Registered { .. } => Provenance::Registered,
         },
         user: text::name(&user.name, &user.id),
-        unconfined: pages.unconfined,
+        unconfined: pages.is_unconfined(),
         scopes: Scope::ALL
             .into_iter()
             .filter(|scope| request.scopes.contains(scope) || before.contains(scope))

@@ -1,6 +1,6 @@
 //! The landing page: the endpoint's URL, and how to connect each well-known agent here.
 
-use crate::{Pages, error_page::ErrorPage, forms::Action, headers, page, paths, see_other, text, view};
+use crate::{Pages, error_page::ErrorPage, headers, navigation::NavigationPage, page, paths, see_other, view};
 use axum::{Extension, extract::State, response::Response};
 use http::{HeaderMap, StatusCode};
 use portcullis_telemetry::audit::RequestContext;
@@ -24,20 +24,18 @@ impl Pages {
     /// The landing page for a browser at the URL of the endpoint itself. `None`: the endpoint has no landing page.
     #[must_use]
     pub fn landing(&self, from: &RequestContext, headers: &HeaderMap) -> Option<Response> {
-        self.setups.as_ref()?;
-        Some(headers::secure(self.answer(from, show(self, headers))))
+        self.has_console().then(|| headers::secure(self.answer(from, show(self, headers))))
     }
 }
 
 fn show(pages: &Pages, headers: &HeaderMap) -> Result<Response, ErrorPage> {
-    let session = pages.session(headers, pages.clock.now());
-    let user = session.as_ref().and_then(|session| session.user.as_ref());
-    let sign_out = session.as_ref().map(|session| pages.csrf_token(Action::SignOut, session)).transpose()?;
+    let user = pages.user_session(headers, pages.clock.now());
+    let navigation = user.map(|user| pages.navigation(&user, NavigationPage::Connect)).transpose()?;
     page(
         StatusCode::OK,
         &view::Landing {
             frame: &pages.frame,
-            account: user.map(|user| text::name(&user.name, &user.id)).zip(sign_out),
+            navigation,
             can_sign_in: pages.logins.list().next().is_some(),
             resource: &pages.url.resource(),
             setups: pages.setups.as_deref().unwrap_or_default(),

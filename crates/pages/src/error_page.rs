@@ -75,31 +75,31 @@ impl ErrorPage {
 
     /// There is no usable login.
     pub(crate) fn no_usable_login(endpoint: &str, happened: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "no_login", "Nobody can sign in here yet", happened).todo(format!(
-            "The administrator of the endpoint has to set spec.login of the McpEndpoint {endpoint:?}: passwords, github or oidc. If it is set, its conditions say what is missing."
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "no_login", "Users cannot sign in here yet", happened).todo(format!(
+            "The administrator of the endpoint has to set spec.login of the McpEndpoint {endpoint:?}: passwords, github or oidc. If it is set, the conditions have the reason."
         ))
     }
 
     /// There is no such page.
     pub(crate) fn not_found() -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not_found", "There is no such page", "The address leads nowhere here.")
+        Self::new(StatusCode::NOT_FOUND, "not_found", "There is no such page", "There is no page at this address.")
             .todo("Check the address. If an agent sent you, start again there.")
     }
 
     /// The page does not support the method.
     pub(crate) fn method() -> Self {
         let happened = "This page does not support this kind of request.";
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "This does not work here", happened)
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Not supported", happened)
             .todo("If you reloaded a page, go back to where you started. If an agent sent you, start again there.")
     }
 
     /// A form that cannot be read.
     pub(crate) fn bad_form(status: StatusCode, reason: &'static str) -> Self {
         let happened = match status {
-            StatusCode::PAYLOAD_TOO_LARGE => "What was sent is larger than any form of these pages.",
+            StatusCode::PAYLOAD_TOO_LARGE => "The request is larger than any form of these pages.",
             StatusCode::REQUEST_TIMEOUT => "The form did not arrive in time. The connection may be slow.",
-            StatusCode::UNSUPPORTED_MEDIA_TYPE => "What was sent is not a form.",
-            _ => "The form did not arrive complete.",
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => "The request is not a form.",
+            _ => "The form is incomplete.",
         };
         Self::new(status, reason, "The form could not be read", happened)
             .todo("Go back, reload the page, and try again.")
@@ -109,10 +109,8 @@ impl ErrorPage {
     pub(crate) fn csrf_error(why: CsrfError, origin: &str) -> Self {
         let error_page = |happened| Self::new(StatusCode::FORBIDDEN, "forged", "This form is not accepted", happened);
         let error_page = match why {
-            CsrfError::OtherSite => {
-                error_page("It was sent from another address than this page's, so nothing was done.")
-                    .todo(format!("If you meant to do this, open the page at {origin} and try again there."))
-            }
+            CsrfError::OtherSite => error_page("It was sent from another site, so nothing was done.")
+                .todo(format!("If you meant to do this, open the page at {origin} and try again there.")),
             CsrfError::NoSession => error_page("Your browser sent no cookie with it, so nothing was done.")
                 .todo("Allow cookies for this site, reload the page, and try again."),
             CsrfError::NotForThis => error_page("The page had been open for too long, or you signed in or out since.")
@@ -130,8 +128,8 @@ impl ErrorPage {
 
     /// A consent page that was answered before.
     pub(crate) fn answered(base: &str) -> Self {
-        let happened = "You answered this request before, and the agent has connected. Nothing more was allowed.";
-        Self::new(StatusCode::CONFLICT, "answered_already", "This request was answered already", happened)
+        let happened = "You have already answered this request, and the agent is connected. Nothing else was allowed.";
+        Self::new(StatusCode::CONFLICT, "answered_already", "This request has already been answered", happened)
             .todo("Go back to the agent. If it is not connected, connect it again there.")
             .link(format!("{base}/agents"), "Connected agents")
     }
@@ -169,7 +167,7 @@ impl ErrorPage {
     pub(crate) fn sign_in_again() -> Self {
         let happened = "You signed in too long ago to approve an agent, so nothing was allowed.";
         Self::new(StatusCode::UNAUTHORIZED, "sign_in_too_old", "Please sign in again", happened)
-            .todo("Sign in again. Then you are asked once more what the agent may do.")
+            .todo("Sign in again. Then you are asked again for your consent.")
     }
 
     /// A failed sign-in.
@@ -200,18 +198,29 @@ impl ErrorPage {
         let happened = "Connected agents cannot be changed at the moment, so nothing was done.";
         Self {
             cause: Some(chain(error).into()),
-            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "grants_unavailable", "This did not work", happened).todo(
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "grants_unavailable", "The request failed", happened).todo(
                 "Try again in a moment. If it is urgent, ask the administrator of this endpoint to delete the OAuthGrant.",
             )
         }
     }
 
+    /// The user's sessions have ended, and some grants could not be revoked.
+    pub(crate) fn partly_signed_out(error: &GrantsError, base: &str) -> Self {
+        let happened = "You are signed out in every browser, but the access of some agents could not be ended.";
+        Self {
+            cause: Some(chain(error).into()),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "grants_unavailable", "This was done in part only", happened)
+                .todo("Sign in again, and end the access of the agents that are still listed.")
+                .link(format!("{base}/login"), "Sign in")
+        }
+    }
+
     /// An internal error.
     pub(crate) fn internal(cause: impl Into<Box<str>>) -> Self {
-        let happened = "Something went wrong here. Nothing was changed.";
+        let happened = "An internal error occurred. Nothing was changed.";
         Self {
             cause: Some(cause.into()),
-            ..Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "This did not work", happened)
+            ..Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "The request failed", happened)
                 .todo("Try again in a moment. If this persists, tell the administrator of this endpoint.")
         }
     }

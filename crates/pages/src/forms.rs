@@ -4,7 +4,7 @@
 //! has a CSRF token that was sealed for this browser's session. The sign-in form has one too, against login CSRF (RFC 6749
 //! §10.12).
 
-use crate::{error_page::ErrorPage, session::Session};
+use crate::{error_page::ErrorPage, session::Session, workspaces::WorkspaceChange};
 use axum::body::Body;
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -34,6 +34,12 @@ pub(crate) enum Action {
     Revoke,
     /// Signs out.
     SignOut,
+    /// Signs out in every browser, and ends the access of all agents.
+    SignOutEverywhere,
+    /// Changes a workspace.
+    ChangeWorkspace(WorkspaceChange),
+    /// Does what administrators do about other users and their workspaces.
+    Administer,
 }
 
 #[derive(Serialize, Deserialize)]

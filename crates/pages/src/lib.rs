@@ -1,9 +1,10 @@
-//! The pages for users: the landing page, sign-in, consent, connected agents, and error pages.
+//! The pages for users: the landing page, sign-in, consent, workspaces, connected agents, and error pages.
 //!
 //! The templates escape everything, and a policy forbids scripts, of which there are none. URLs come from the
 //! configuration and never from the `Host` of a request. `oauth` has the rules about clients, redirects and scopes,
 //! `identity` authenticates users.
 
+mod administration;
 mod agent_setup;
 mod agents;
 mod assets;
@@ -14,13 +15,19 @@ mod error_page;
 mod forms;
 mod headers;
 mod logout;
+mod navigation;
+mod served_workspaces;
 mod session;
 mod sign_in;
+mod sign_out_everywhere;
 mod text;
+mod user_session;
 mod view;
+mod workspaces;
 
 pub use assets::style_sheet;
 pub use headers::secure;
+pub use served_workspaces::ServedWorkspaces;
 
 use agent_setup::AgentSetup;
 use askama::Template;
@@ -43,6 +50,7 @@ use portcullis_telemetry::audit::{Event, FormRefused, RequestContext};
 use serde_json::json;
 use session::{Cookie, Session};
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 use view::Frame;
 
 /// The paths, after the issuer. The server counts requests by them, and an Ingress lists them.
@@ -50,7 +58,8 @@ pub mod paths {
     use portcullis_telemetry::metrics::Route;
 
     pub use portcullis_core::endpoint_paths::{
-        AGENTS, ASSETS, AUTHORIZE, CONSENT, CONSOLE, LOGIN, LOGOUT, has_console,
+        ADMINISTRATION, AGENTS, ASSETS, AUTHORIZE, CONSENT, CONSOLE, FAVICON, LOGIN, LOGOUT, WORKSPACES, has_console,
+        has_favicon,
     };
 
     /// The route of a path.
@@ -71,6 +80,9 @@ pub mod paths {
     }
 }
 
+/// How many logs and journals of workspaces are read at a time. Each takes up to a few MiB until it is cut for the page.
+const LOG_READS: usize = 8;
+
 /// The pages of one endpoint.
 pub struct Pages {
     url: PublicUrl,
@@ -83,13 +95,16 @@ pub struct Pages {
     server: Arc<AuthorizationServer>,
     logins: Arc<Logins>,
     clock: Arc<dyn Clock>,
-    /// Whether workspaces run on the server's own machine without a sandbox.
-    unconfined: bool,
+    /// Whether [`paths::FAVICON`] is served.
+    has_favicon: bool,
+    /// The permits to read logs and journals of workspaces.
+    log_reads: Semaphore,
+    /// The workspaces; `None` if the endpoint has none.
+    workspaces: Option<ServedWorkspaces>,
 }
 
 impl Pages {
-    /// The pages of this configuration. `unconfined`: workspaces run on this machine without a sandbox, which the consent
-    /// page says.
+    /// The pages of this configuration.
     #[must_use]
     pub fn new(
         config: &ServerConfig,
@@ -97,7 +112,7 @@ impl Pages {
         server: Arc<AuthorizationServer>,
         logins: Arc<Logins>,
         clock: Arc<dyn Clock>,
-        unconfined: bool,
+        workspaces: Option<ServedWorkspaces>,
     ) -> Self {
         let url = config.url.clone();
         let lifetime = SignedDuration::try_from(config.refresh_token_lifetime.as_duration()).ok();
@@ -111,12 +126,14 @@ impl Pages {
             },
             cookie: Cookie::new(&url),
             setups: paths::has_console(&url, &config.path_aliases).then(|| agent_setup::setups(config, clients)),
+            log_reads: Semaphore::new(LOG_READS),
+            has_favicon: paths::has_favicon(&url, &config.path_aliases),
             lifetime: lifetime.and_then(text::spoken).unwrap_or_else(|| "a moment".to_owned()),
             url,
             server,
             logins,
             clock,
-            unconfined,
+            workspaces,
         }
     }
 
@@ -124,13 +141,18 @@ impl Pages {
     pub fn router(self: Arc<Self>) -> Router {
         let path = |path: &str| format!("{}{path}", self.base());
         let mut console = Router::new().without_v07_checks();
-        if self.setups.is_some() {
+        if self.has_console() {
             console = console
+                .merge(workspaces::router(&path(paths::WORKSPACES)))
+                .merge(administration::router(&path(paths::ADMINISTRATION)))
                 .route(&path("/console/"), get(console::get))
                 .route(&path(paths::CONSOLE), get(console::redirect))
                 .route(&path("/"), get(console::redirect));
             if !self.base().is_empty() {
                 console = console.route(self.base(), get(console::redirect));
+            }
+            if self.has_favicon {
+                console = console.route(paths::FAVICON, get(assets::favicon));
             }
         }
         console
@@ -143,6 +165,7 @@ impl Pages {
             .route(&path(paths::LOGOUT), post(sign_in::sign_out))
             .route(&path(paths::AGENTS), get(agents::get))
             .route(&path("/agents/revoke"), post(agents::revoke))
+            .route(&path("/agents/sign-out-everywhere"), post(sign_out_everywhere::post))
             .route(&path("/assets/{name}"), get(assets::get))
             .method_not_allowed_fallback(wrong_method)
             .layer(from_fn_with_state(Arc::clone(&self), own_forms))
@@ -160,11 +183,27 @@ impl Pages {
     /// The error page for a path that does not exist.
     #[must_use]
     pub fn not_found(&self, from: &RequestContext) -> Response {
-        headers::secure(self.show(from, &ErrorPage::not_found()))
+        let error_page = ErrorPage::not_found();
+        let error_page = if self.has_console() {
+            error_page.link(format!("{}{}/", self.base(), paths::CONSOLE), "To the start page")
+        } else {
+            error_page
+        };
+        headers::secure(self.show(from, &error_page))
     }
 
     fn base(&self) -> &str {
         self.url.base_path()
+    }
+
+    /// Whether the endpoint has the pages below [`paths::CONSOLE`].
+    fn has_console(&self) -> bool {
+        self.setups.is_some()
+    }
+
+    /// Whether workspaces run on the server's own machine without a sandbox. The consent page says so.
+    fn is_unconfined(&self) -> bool {
+        self.workspaces.as_ref().is_some_and(|served| served.backend.are_unconfined())
     }
 
     fn sealer(&self) -> &Sealer {
@@ -273,9 +312,9 @@ impl Pages {
         let ErrorPage { status, reason, cause, .. } = error_page;
         let (code, cause) = (status.as_u16(), cause.as_deref().unwrap_or_default());
         if status.is_server_error() {
-            tracing::error!(request_id, reason, status = code, cause, "a page said that something went wrong");
+            tracing::error!(request_id, reason, status = code, cause, "a page reported an error");
         } else {
-            tracing::info!(request_id, reason, status = code, cause, "a page said why a request was not done");
+            tracing::info!(request_id, reason, status = code, cause, "a page rejected a request");
         }
         let message = view::Message {
             frame: &self.frame,
@@ -310,8 +349,8 @@ fn page(status: StatusCode, template: &impl Template) -> Result<Response, ErrorP
 
 /// A redirect that turns whatever came into a GET (RFC 9700 §4.12).
 fn see_other(location: &str) -> Result<Response, ErrorPage> {
-    let location =
-        HeaderValue::try_from(location).map_err(|_| ErrorPage::internal("a redirect to what is no header value"))?;
+    let location = HeaderValue::try_from(location)
+        .map_err(|_| ErrorPage::internal("the redirect target is not a valid header value"))?;
     Ok((StatusCode::SEE_OTHER, [(header::LOCATION, location)]).into_response())
 }
 

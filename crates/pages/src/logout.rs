@@ -25,7 +25,7 @@ enum LogoutError {
     #[error("there is no OpenID Connect login of this name")]
     UnknownLogin,
     /// The token does not count.
-    #[error("the logout token is not this provider's, is not for this client, has expired, or is no logout token")]
+    #[error("the logout token is not this provider's, is not for this client, has expired, or is not a logout token")]
     Token(#[source] SignInError),
     /// Something that is needed cannot be reached.
     #[error("the logout cannot be recorded at the moment; send it again")]

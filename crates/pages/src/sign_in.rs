@@ -63,7 +63,7 @@ fn show(
     let now = pages.clock.now();
     let target = pages.open_target(continues, now)?;
     let logins = pages.logins_or(|| {
-        let happened = "This endpoint has no way for people to sign in that can be used.";
+        let happened = "This endpoint has no usable sign-in method.";
         ErrorPage::no_usable_login(&pages.frame.endpoint, happened)
     })?;
     let (passwords, providers) = logins.into_iter().partition(|login| login.kind == LoginKind::Password);
@@ -73,7 +73,7 @@ fn show(
         frame: &pages.frame,
         client: match &target {
             Target::Authorize { client, .. } => Some(client.clone()),
-            Target::Agents => None,
+            Target::Agents | Target::Page { .. } => None,
         },
         signed_in: session.user.as_ref().map(|user| text::name(&user.name, &user.id)),
         again: target.is_authorize() && pages.reauthentication(&session, now).is_some(),
@@ -214,17 +214,16 @@ async fn come_back(
         .filter(|underway| underway.pending.login() == login)
         .filter(|underway| session.as_ref().is_some_and(|session| session.browser == underway.browser));
     let Some(underway) = underway else {
-        let happened =
-            "This browser did not begin this sign-in, or began it too long ago. You are not signed in by it.";
+        let happened = "This browser did not start this sign-in, or started it too long ago. You are not signed in.";
         let known = pages.has_login(login);
         Event::SignInRefused { from, login: known.then_some(login), user: None, reason: "not_begun_here" }.emit();
         return Err(ErrorPage::new(
             StatusCode::BAD_REQUEST,
             "not_begun_here",
-            "This sign-in cannot be finished",
+            "This sign-in cannot be completed",
             happened,
         )
-        .todo("Start again. If an agent sent you, start again there. If you did not begin to sign in, close this page.")
+        .todo("Start again. If an agent sent you, start again there. If you did not start to sign in, close this page.")
         .link(format!("{}{}", pages.base(), paths::LOGIN), "Sign in"));
     };
     match pages.logins.finish(&underway.pending, query, &callback_url(pages, login), now).await {
@@ -245,7 +244,7 @@ fn callback_url(pages: &Pages, login: &str) -> String {
 fn another_try(pages: &Pages, error: &SignInError, target: &Target, now: Timestamp) -> ErrorPage {
     let way = match target {
         Target::Agents => Ok(format!("{}{}", pages.base(), paths::LOGIN)),
-        Target::Authorize { .. } => {
+        Target::Authorize { .. } | Target::Page { .. } => {
             pages.seal_target(target, now).map(|sealed| format!("{}{}?continue={sealed}", pages.base(), paths::LOGIN))
         }
     };
@@ -309,9 +308,9 @@ pub(crate) async fn sign_out(
             &view::Message {
                 frame: &pages.frame,
                 title: "You are signed out",
-                happened: "This browser no longer acts in your name. Agents that you connected keep their access.",
+                happened: "You are signed out in this browser. Agents that you connected keep their access.",
                 todo: Some(
-                    "To take an agent's access back, sign in and choose Revoke access. On a shared computer, sign out at your provider too.",
+                    "To revoke an agent's access, sign in and choose Revoke access. On a shared computer, sign out at your provider too.",
                 ),
                 link: Some(&link),
                 reference: None,

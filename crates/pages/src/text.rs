@@ -25,11 +25,11 @@ pub(crate) const fn scope(scope: Scope) -> ScopeWords {
         }
         Scope::WorkspacesExec => (
             "Run commands in your workspaces",
-            "Any command, with the files, network and credentials that the workspace has.",
+            "Any command, with the files, network and credentials of the workspace.",
         ),
-        Scope::FilesRead => ("Read the files in your workspaces", "All of them, secrets in files too."),
+        Scope::FilesRead => ("Read the files in your workspaces", "All files, including secrets in them."),
         Scope::FilesWrite => ("Change and delete files in your workspaces", "Write, move and delete, without asking."),
-        Scope::TemplatesRead => ("See the workspace templates", "What new workspaces can be made from."),
+        Scope::TemplatesRead => ("See the workspace templates", "The templates for new workspaces."),
     };
     ScopeWords { title, detail }
 }
@@ -117,9 +117,52 @@ pub(crate) fn spoken(span: SignedDuration) -> Option<String> {
     })
 }
 
+/// A number of bytes in its largest binary unit.
+pub(crate) fn bytes(count: f64) -> String {
+    const UNITS: [(f64, &str); 4] = [
+        (1024.0 * 1024.0 * 1024.0 * 1024.0, "TiB"),
+        (1024.0 * 1024.0 * 1024.0, "GiB"),
+        (1024.0 * 1024.0, "MiB"),
+        (1024.0, "KiB"),
+    ];
+    match UNITS.into_iter().find(|(unit, _)| count >= *unit) {
+        Some((unit, name)) => format!("{} {name}", rounded(count / unit)),
+        None => format!("{} bytes", rounded(count)),
+    }
+}
+
+/// A number of CPU cores.
+pub(crate) fn cores(count: f64) -> String {
+    let count = rounded(count);
+    let unit = if count == "1" { "core" } else { "cores" };
+    format!("{count} {unit}")
+}
+
+/// The number with at most two decimals, without trailing zeros.
+fn rounded(number: f64) -> String {
+    format!("{number:.2}").trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn amounts_are_said_in_their_largest_unit() {
+        for (count, said) in [
+            (0.0, "0 bytes"),
+            (1023.0, "1023 bytes"),
+            (1024.0, "1 KiB"),
+            (1_610_612_736.0, "1.5 GiB"),
+            (10_737_418_240.0, "10 GiB"),
+            (5_497_558_138_880.0, "5 TiB"),
+        ] {
+            assert_eq!(bytes(count), said);
+        }
+        for (count, said) in [(0.0, "0 cores"), (0.254, "0.25 cores"), (1.0, "1 core"), (16.0, "16 cores")] {
+            assert_eq!(cores(count), said);
+        }
+    }
 
     #[test]
     fn names_cannot_disguise_themselves() {

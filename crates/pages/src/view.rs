@@ -3,6 +3,7 @@
 use crate::{
     agent_setup::AgentSetup,
     error_page::Link,
+    navigation::NavigationBar,
     text::{Destination, ScopeWords, When},
 };
 use askama::Template;
@@ -122,13 +123,15 @@ pub(crate) struct EndedGrant {
 #[template(path = "agents.html")]
 pub(crate) struct Agents<'a> {
     pub frame: &'a Frame,
-    pub user: String,
+    pub navigation: NavigationBar,
     pub active: Vec<ActiveGrant>,
     pub ended: Vec<EndedGrant>,
+    /// Whether there are pages of workspaces, which link to the activity in them.
+    pub has_activity: bool,
     pub resource: &'a str,
-    /// The CSRF tokens of the two forms.
+    /// The CSRF tokens of the forms.
     pub revoke: String,
-    pub sign_out: String,
+    pub sign_out_everywhere: String,
 }
 
 /// The landing page.
@@ -136,8 +139,8 @@ pub(crate) struct Agents<'a> {
 #[template(path = "landing.html")]
 pub(crate) struct Landing<'a> {
     pub frame: &'a Frame,
-    /// The signed-in user, and the CSRF token of the form that signs out.
-    pub account: Option<(String, String)>,
+    /// `None`: the user is not signed in.
+    pub navigation: Option<NavigationBar>,
     pub can_sign_in: bool,
     pub resource: &'a str,
     pub setups: &'a [AgentSetup],

@@ -82,7 +82,7 @@ impl Backend {
         }
         if spec.exposure.gateway.is_some() {
             return Self::noting(format!(
-                "the servers speak TLS: a Gateway checks their certificate by a BackendTLSPolicy for Service {:?}, which is yours to make",
+                "the servers speak TLS: a Gateway checks their certificate by a BackendTLSPolicy for Service {:?}, which you must create",
                 owner.name()
             ));
         }
@@ -91,7 +91,7 @@ impl Backend {
             Implementation::IngressNginx => Self {
                 ingress_annotations: [annotation("nginx.ingress.kubernetes.io/backend-protocol", "HTTPS")].into(),
                 ..Self::noting(
-                    "the servers speak TLS, and ingress-nginx does not check their certificate unless the annotations nginx.ingress.kubernetes.io/proxy-ssl-* say so".to_owned(),
+                    "the servers speak TLS, and ingress-nginx does not check their certificate unless the annotations nginx.ingress.kubernetes.io/proxy-ssl-* enable it".to_owned(),
                 )
             },
             Implementation::Unknown => {

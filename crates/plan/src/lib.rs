@@ -237,7 +237,7 @@ pub enum PlanError {
         secret: String,
     },
     /// A signing key could not be generated.
-    #[error("the endpoint's signing key could not be made")]
+    #[error("the endpoint's signing key could not be generated")]
     SigningKey(#[from] KeyError),
     /// An object or a file could not be serialized to JSON.
     #[error("a planned object could not be written as JSON")]

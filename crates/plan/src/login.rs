@@ -9,7 +9,7 @@ use bcrypt::HashParts;
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use portcullis_config::{LOGIN_FILE, LoginSecret, LoginSecrets};
 use portcullis_core::login::{ClientSecretRef, Login, PasswordsSecret};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The suffix of the Secret's name.
 pub(super) const SUFFIX: &str = "login";
@@ -63,7 +63,34 @@ pub enum LoginProblem {
         /// The line's number, from 1.
         line: usize,
     },
+    /// `console.administrators` names a group of local users, and their Secret has no groups.
+    #[error(
+        "console.administrators names the group {login}:{group}, but Secret {secret:?} has no text under the key {GROUPS_KEY:?}; add it, with a line such as `{group}: NAME NAME`"
+    )]
+    GroupsMissing {
+        /// The login's name.
+        login: String,
+        /// The first group.
+        group: String,
+        /// The Secret's name.
+        secret: String,
+    },
+    /// A line of the groups is malformed. The message never quotes the line.
+    #[error(
+        "login {login:?}: line {line} of the groups in Secret {secret:?} is not a group, a colon and names of users; write it as `ops: ada bob`"
+    )]
+    GroupMalformed {
+        /// The login's name.
+        login: String,
+        /// The Secret's name.
+        secret: String,
+        /// The line's number, from 1.
+        line: usize,
+    },
 }
+
+/// The key with the groups of local users, in a Secret with an htpasswd file.
+const GROUPS_KEY: &str = "groups";
 
 /// The maximum cost of a bcrypt hash: about one second on a slow processor.
 const MAX_BCRYPT_COST: u32 = 14;
@@ -96,7 +123,12 @@ pub(super) fn plan(inputs: &Inputs<'_>) -> PlannedLogins {
     for login in &inputs.endpoint.spec.login {
         let gathered = match login {
             Login { passwords: Some(passwords), .. } => {
-                users(inputs, login, &passwords.secret_ref, &mut planned.problems)
+                let users = users(inputs, login, &passwords.secret_ref, &mut planned.problems);
+                if users.is_ok() {
+                    let groups = groups(inputs, login, &passwords.secret_ref, &mut planned.problems);
+                    planned.secrets.groups.extend((!groups.is_empty()).then(|| (login.name.clone(), groups)));
+                }
+                users
             }
             Login { github: Some(github), .. } => client(inputs, login, &github.client_secret_ref),
             Login { oidc: Some(oidc), .. } => client(inputs, login, &oidc.client_secret_ref),
@@ -151,6 +183,44 @@ fn users(
         }
     }
     Ok(LoginSecret::Passwords(users))
+}
+
+/// The members of the groups that make a local user an administrator. Servers do not learn of other groups.
+fn groups(
+    inputs: &Inputs<'_>,
+    login: &Login,
+    reference: &PasswordsSecret,
+    problems: &mut Vec<LoginProblem>,
+) -> BTreeMap<String, BTreeSet<String>> {
+    let wanted: BTreeSet<&str> = inputs.endpoint.spec.console.administrators.groups_of(&login.name).collect();
+    let Some(first) = wanted.first() else { return BTreeMap::new() };
+    let (login_name, secret) = (login.name.clone(), reference.name.clone());
+    let Ok(file) = text(inputs, login, &reference.name, GROUPS_KEY) else {
+        problems.push(LoginProblem::GroupsMissing { login: login_name, group: (*first).to_owned(), secret });
+        return BTreeMap::new();
+    };
+    let mut groups: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (index, line) in file.lines().map(str::trim).enumerate() {
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        match line
+            .split_once(':')
+            .map(|(group, members)| (group.trim(), members))
+            .filter(|(group, _)| !group.is_empty())
+        {
+            Some((group, members)) if wanted.contains(group) => {
+                let members = members.split_whitespace().map(ToOwned::to_owned);
+                groups.entry(group.to_owned()).or_default().extend(members);
+            }
+            Some(_) => {}
+            None => {
+                let (login, secret) = (login_name.clone(), secret.clone());
+                problems.push(LoginProblem::GroupMalformed { login, secret, line: index + 1 });
+            }
+        }
+    }
+    groups
 }
 
 fn text<'a>(inputs: &Inputs<'a>, login: &Login, secret: &str, key: &str) -> Result<&'a str, LoginProblem> {

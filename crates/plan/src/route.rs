@@ -91,7 +91,7 @@ impl Route {
         } else {
             Some(RouteProblem::HostNotPermitted { host: url.host().to_owned() })
         };
-        Self { problem, annotations, refused: said(&refused) }
+        Self { problem, annotations, refused: refusal_note(&refused) }
     }
 }
 
@@ -111,7 +111,7 @@ fn class_problem(
     })
 }
 
-fn said(refused: &BTreeMap<String, String>) -> Option<String> {
+fn refusal_note(refused: &BTreeMap<String, String>) -> Option<String> {
     let more = refused.len().saturating_sub(SHOWN);
     let mut names: Vec<String> = refused.keys().take(SHOWN).cloned().collect();
     names.extend((more > 0).then(|| format!("{more} more")));

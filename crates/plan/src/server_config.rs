@@ -6,7 +6,7 @@ use crate::{
 };
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::ConfigMap;
-use portcullis_config::{AccessRules, CONFIG_FILE, CorsRules, Limits, ServerConfig, ToolRules, WorkspaceRules};
+use portcullis_config::{AccessRules, CONFIG_FILE, CorsRules, ServerConfig, ServerLimits, ToolRules, WorkspaceRules};
 use portcullis_core::PublicUrl;
 
 /// The suffix of the ConfigMap's name.
@@ -29,6 +29,7 @@ pub(super) fn config(
         refresh_token_lifetime: spec.tokens.refresh_lifetime,
         refresh_token_idle: spec.tokens.refresh_idle,
         login: spec.login.clone(),
+        console: spec.console.clone(),
         client_policy: spec.clients.clone(),
         workload_identity: spec.workload_identity.as_ref().map_or_else(Vec::new, |identity| identity.rules.clone()),
         external_issuer: spec.external_issuer.clone(),
@@ -40,15 +41,7 @@ pub(super) fn config(
             // This includes an endpoint without allowed origins: the server then refuses every origin.
             answered_here: cors == CorsEnforcer::Server,
         },
-        limits: Limits {
-            request_timeout: spec.limits.request_timeout,
-            max_concurrent_requests: spec.limits.max_concurrent_requests,
-            requests_per_second: spec.limits.requests_per_second,
-            burst: spec.limits.burst,
-            max_body_size: spec.limits.max_body_size,
-            max_connections: spec.limits.max_connections,
-            servers,
-        },
+        limits: ServerLimits::new(&spec.limits, servers),
         access: AccessRules {
             allowed_cidrs: networks("spec.network.allowedCidrs", &spec.network.allowed_cidrs)?,
             trusted_proxies: networks("spec.network.trustedProxies", &spec.network.trusted_proxies)?,

@@ -60,7 +60,7 @@ impl<K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + '
             match self.events.next().await {
                 Some(Ok(event)) => {
                     if std::mem::take(&mut self.failing) {
-                        tracing::info!(kind = %K::kind(&()), "the API server is watched again");
+                        tracing::info!(kind = %K::kind(&()), "the watch of the API server is restored");
                     }
                     if self.listing == Listing::Begun && matches!(event, Event::InitDone) {
                         self.listing = Listing::Received;
@@ -70,7 +70,7 @@ impl<K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + '
                 Some(Err(error)) => {
                     if !std::mem::replace(&mut self.failing, true) {
                         let (kind, error) = (K::kind(&()), chain(&error));
-                        tracing::warn!(%kind, error, "the API server cannot be watched; the known state stays in force");
+                        tracing::warn!(%kind, error, "the API server cannot be watched; the last known state remains in use");
                     }
                 }
                 // The stream has no end.

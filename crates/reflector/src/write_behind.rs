@@ -62,7 +62,7 @@ impl WriteBehind {
     /// Writes the remaining timestamps before the server ends.
     pub async fn save_at_the_end(&self, writer: &impl StatusWriter) {
         if !matches!(tokio::time::timeout(AT_THE_END, self.save_noted(writer)).await, Ok(Ok(()))) {
-            tracing::warn!("{} could not be written for all objects objects", self.what);
+            tracing::warn!("{} could not be written for all objects", self.what);
         }
     }
 

@@ -27,12 +27,12 @@ pub(super) fn collect(
     };
     for (name, text) in &query {
         if arguments.insert(name.clone().into_owned(), typed(schema, name, text)?).is_some() {
-            return Err(wrong(format!("{name}: it is in the query more than once")));
+            return Err(wrong(format!("{name}: it is repeated in the query")));
         }
     }
     for (name, text) in captured {
         if arguments.insert((*name).to_owned(), typed(schema, name, text)?).is_some() {
-            return Err(wrong(format!("{name}: it is in the path already; leave it out elsewhere")));
+            return Err(wrong(format!("{name}: it is in the path already; omit it elsewhere")));
         }
     }
     Ok(arguments)
@@ -121,13 +121,13 @@ mod tests {
             (list("limit=many"), "limit: \"many\" is not a whole number"),
             (list("wait=yes"), "wait: \"yes\" is neither true nor false"),
             (list("list=["), "list: \"[\" is not valid JSON"),
-            (list("query=a&query=b"), "query: it is in the query more than once"),
-            (execute("", r#"{"workspace": "api"}"#), "workspace: it is in the path already; leave it out elsewhere"),
+            (list("query=a&query=b"), "query: it is repeated in the query"),
+            (execute("", r#"{"workspace": "api"}"#), "workspace: it is in the path already; omit it elsewhere"),
             (execute("", "[]"), "the body must be a JSON object with the arguments by their names"),
             (execute("", "{"), "the body is not valid JSON: EOF while parsing an object at line 1 column 1"),
             (
                 execute("", r#"{"command": "\ud800"}"#),
-                "the body is not valid JSON: it holds a lone surrogate, \\ud800 at byte 13, which stands for no character; \
+                "the body is not valid JSON: it holds a lone surrogate, \\ud800 at byte 13, which is not a character; \
                  send both halves of the pair, or leave it out",
             ),
             (execute("command=ls", ""), "this path takes its arguments in a JSON object in the body, not in the query"),

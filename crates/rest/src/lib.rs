@@ -32,7 +32,7 @@ use portcullis_oauth::{
 use portcullis_telemetry::audit::{Event, RequestContext};
 use portcullis_tools::{
     Call, Definition, Registry, ToolAnswer, ToolError, ToolLookup,
-    heartbeat::{self, Begun, RequestPermit, Sign, TOO_LONG},
+    heartbeat::{self, RequestPermit, Sign, TOO_LONG, WorkStarted},
 };
 use routes::{RestRoute, Verb};
 use serde::Deserialize;
@@ -124,8 +124,8 @@ impl Api {
         if !route.waits {
             return finished(route, entry.call(arguments, call).await, &caller, resource);
         }
-        let begun = Begun::default();
-        let outcome = entry.call(arguments, Call { begun: Some(begun.clone()), ..call });
+        let started = WorkStarted::default();
+        let outcome = entry.call(arguments, Call { started: Some(started.clone()), ..call });
         let work = {
             let (route, resource): (&'static RestRoute, _) = (route, resource.clone());
             async move {
@@ -138,7 +138,7 @@ impl Api {
             .get::<RequestPermit>()
             .map_or_else(|| Instant::now() + self.timeout, |permit| permit.until);
         let late = move || ProblemDetails::new(StatusCode::GATEWAY_TIMEOUT, "timeout", TOO_LONG).into_response(&from);
-        Ok(heartbeat::answer(work, &begun, Sign::Space, until, late).await)
+        Ok(heartbeat::answer(work, &started, Sign::Space, until, late).await)
     }
 
     async fn read(&self, headers: &HeaderMap, body: Body, account: &Account) -> Result<Bytes, ProblemDetails> {
@@ -200,7 +200,7 @@ fn step_up(what: &str, needed: Scope, caller: &Caller, resource: &PublicUrl) -> 
 fn nothing(method: &Method, there: impl Iterator<Item = Verb>) -> ProblemDetails {
     let mut allowed: Vec<&str> = there.flat_map(Verb::names).copied().collect();
     if allowed.is_empty() {
-        let text = "there is nothing at this path; openapi.json below the endpoint's URL says what there is";
+        let text = "there is no resource at this path; openapi.json below the endpoint's URL lists the paths";
         return ProblemDetails::new(StatusCode::NOT_FOUND, "not_found", text);
     }
     allowed.sort_unstable();

@@ -34,7 +34,7 @@ pub fn document(config: &ServerConfig, tools: &Registry) -> Value {
         "components": {
             "securitySchemes": {SECURITY: security_scheme(config)},
             "responses": {"Problem": {
-                "description": "What was wrong and what to do (RFC 9457).",
+                "description": "The problem and its remedy (RFC 9457).",
                 "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
             }},
             "schemas": {"Problem": problem()},
@@ -48,10 +48,10 @@ fn problem() -> Value {
         "required": ["type", "title", "status", "detail", "reason"],
         "properties": {
             "type": {"const": "about:blank"},
-            "title": {"type": "string", "description": "The status in words."},
+            "title": {"type": "string", "description": "The text of the status."},
             "status": {"type": "integer"},
-            "detail": {"type": "string", "description": "What was wrong and what to do."},
-            "reason": {"type": "string", "description": "One word, for programs."},
+            "detail": {"type": "string", "description": "The problem and its remedy."},
+            "reason": {"type": "string", "description": "The reason in one word, for programs."},
             "request_id": {"type": "string", "description": "The id of the request, as in X-Request-Id."},
         },
     })
@@ -90,7 +90,7 @@ const fn meaning(scope: Scope) -> &'static str {
 fn operation(ServedRoute { route, tool }: &ServedRoute<'_>) -> Value {
     let in_path: Vec<&str> = route.in_path().collect();
     let mut success = json!({
-        "description": "Done.",
+        "description": "Success.",
         "content": {"application/json": {"schema": *tool.output_schema}},
     });
     if route.success == StatusCode::CREATED {

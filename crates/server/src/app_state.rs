@@ -27,7 +27,7 @@ use portcullis_oauth::{
     challenge::Challenges,
     metadata::{INTROSPECT_PATH, JWKS_PATH, REGISTER_PATH, REVOKE_PATH, ROOT_RESOURCE_METADATA, TOKEN_PATH},
 };
-use portcullis_pages::{Pages, paths};
+use portcullis_pages::{Pages, ServedWorkspaces, paths};
 use portcullis_telemetry::{
     audit::{RequestContext, RequestIds},
     metrics::{Metrics, Route},
@@ -55,12 +55,11 @@ pub(crate) struct AppState {
 }
 
 /// The inputs of the state other than the mounted files.
-#[derive(Clone, Copy, Debug)]
 pub(crate) struct Machine {
     /// The memory limit of the process, in bytes.
     pub memory: u64,
-    /// Whether workspaces run on this machine without a sandbox.
-    pub unconfined: bool,
+    /// The workspaces behind the pages.
+    pub workspaces: Option<ServedWorkspaces>,
 }
 
 impl AppState {
@@ -94,7 +93,7 @@ impl AppState {
         // With an external issuer there are no pages.
         let pages = config.external_issuer.is_none().then(|| {
             let (server, logins, clock) = (Arc::clone(&authorization), Arc::clone(&logins), Arc::clone(&clock));
-            Arc::new(Pages::new(config, &mounted.clients, server, logins, clock, machine.unconfined))
+            Arc::new(Pages::new(config, &mounted.clients, server, logins, clock, machine.workspaces))
         });
         let limiters = limiters.unwrap_or_else(|| {
             Arc::new(Limiters::new(&config.limits, machine.memory, previous.map(|app| &*app.limiters)))
@@ -217,6 +216,7 @@ impl AppState {
             Some(JWKS_PATH) => Route::Jwks,
             _ if path == url.issuer_metadata_path() => Route::IssuerMetadata,
             _ if path == AI_CATALOG && url.base_path().is_empty() => Route::ApiDocument,
+            Some(paths::FAVICON) if url.base_path().is_empty() && self.pages.is_some() => Route::Assets,
             _ if path.starts_with(ROOT_RESOURCE_METADATA) => Route::ResourceMetadata,
             Some("" | "/") if self.pages.is_some() => Route::Console,
             Some(path) if self.pages.is_some() => paths::route(path).unwrap_or(Route::Unknown),

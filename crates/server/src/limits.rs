@@ -7,7 +7,7 @@ use governor::{
 use http::StatusCode;
 use portcullis_budget::{Account, Holder, Holders, Pool, Taken, Unavailable};
 use portcullis_config::{
-    Limits,
+    ServerLimits,
     memory::{Division, open_requests},
 };
 use portcullis_core::ip_ranges::network;
@@ -38,7 +38,7 @@ const REGISTRATIONS_PER_MINUTE: u32 = 10;
 ///
 /// Rates apply to all servers together; each server enforces its share, rounded up.
 pub(crate) struct Limiters {
-    limits: Limits,
+    limits: ServerLimits,
     permits: Arc<Pool>,
     open: Arc<Pool>,
     memory: Arc<Pool>,
@@ -77,7 +77,7 @@ impl Hash for CallerKey {
 impl Limiters {
     /// The limits of a process with a memory limit of `memory` bytes. Keeps the pools of `previous` that have the same
     /// size, with everything taken from them.
-    pub(crate) fn new(limits: &Limits, memory: u64, previous: Option<&Self>) -> Self {
+    pub(crate) fn new(limits: &ServerLimits, memory: u64, previous: Option<&Self>) -> Self {
         let division = Division::of(limits, memory);
         if let Some(problem) = division.problem() {
             tracing::error!(problem, "large requests will be refused");
@@ -105,7 +105,7 @@ impl Limiters {
         }
     }
 
-    pub(crate) fn limits(&self) -> &Limits {
+    pub(crate) fn limits(&self) -> &ServerLimits {
         &self.limits
     }
 
@@ -131,7 +131,12 @@ impl Limiters {
     }
 
     /// Transfers the permit from the address to the client and its user. Returns the memory account of the request.
-    pub(crate) fn identify(&self, permit: &mut Taken, caller: &Caller, begun: Instant) -> Result<Account, HttpProblem> {
+    pub(crate) fn identify(
+        &self,
+        permit: &mut Taken,
+        caller: &Caller,
+        started: Instant,
+    ) -> Result<Account, HttpProblem> {
         let user = Holder { key: self.keys.hash_one(("user", &caller.subject)), shares: WIDE };
         let both = ("client", &caller.subject, &caller.client_id);
         let client = Holder { key: self.keys.hash_one(both), shares: NARROW };
@@ -140,7 +145,7 @@ impl Limiters {
             busy("this client has reached its share of the concurrent requests for this user: wait for some of them to end")
         })?;
         let wait = MEMORY_WAIT.min(self.limits.request_timeout.as_duration() / 2);
-        Ok(Account::new(Arc::clone(&self.memory), holders, begun + wait))
+        Ok(Account::new(Arc::clone(&self.memory), holders, started + wait))
     }
 
     /// Takes a permit for a request that does not require a token.
@@ -219,7 +224,7 @@ fn busy(why: &str) -> HttpProblem {
 }
 
 /// This server's share of a rate, at least one.
-fn share(of_all: u32, limits: &Limits) -> NonZeroU32 {
+fn share(of_all: u32, limits: &ServerLimits) -> NonZeroU32 {
     // A configuration with zero servers is refused.
     NonZeroU32::new(of_all.div_ceil(limits.servers.max(1))).unwrap_or(NonZeroU32::MIN)
 }
@@ -230,13 +235,13 @@ struct KeyedRateLimit<K: Hash + Eq + Clone, C: governor::clock::Clock = Monotoni
 }
 
 impl<K: Hash + Eq + Clone> KeyedRateLimit<K> {
-    fn new(limits: &Limits) -> Self {
+    fn new(limits: &ServerLimits) -> Self {
         Self::with_clock(limits, MonotonicClock)
     }
 }
 
 impl<K: Hash + Eq + Clone, C: governor::clock::Clock> KeyedRateLimit<K, C> {
-    fn with_clock(limits: &Limits, clock: C) -> Self {
+    fn with_clock(limits: &ServerLimits, clock: C) -> Self {
         let (rate, burst) = (share(limits.requests_per_second, limits), share(limits.burst, limits));
         Self::of(Quota::per_second(rate).allow_burst(burst), clock)
     }
@@ -264,15 +269,14 @@ mod tests {
     use portcullis_core::quantity::{ByteSize, Span};
     use std::collections::BTreeSet;
 
-    fn limits() -> Limits {
-        Limits {
+    fn limits() -> ServerLimits {
+        ServerLimits {
             request_timeout: Span::from_secs(1),
             max_concurrent_requests: 2,
             requests_per_second: 2,
             burst: 3,
             max_body_size: ByteSize::from_mebibytes(1),
-            max_connections: 1000,
-            servers: 1,
+            ..ServerLimits::default()
         }
     }
 
@@ -324,7 +328,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_caller_and_one_address_leave_permits_to_others() {
-        let limiters = Limiters::new(&Limits { max_concurrent_requests: 100, ..limits() }, MEMORY, None);
+        let limiters = Limiters::new(&ServerLimits { max_concurrent_requests: 100, ..limits() }, MEMORY, None);
         let now = Instant::now();
         let enter = |from: u8, client: &str, user: &str| {
             let mut permit = limiters.enter(address(from))?;
@@ -351,24 +355,24 @@ mod tests {
     fn permits_outlive_a_reload_that_leaves_their_number() {
         let before = Limiters::new(&limits(), MEMORY, None);
         let _place = before.enter(address(1)).unwrap();
-        let after = Limiters::new(&Limits { servers: 3, ..limits() }, MEMORY, Some(&before));
+        let after = Limiters::new(&ServerLimits { servers: 3, ..limits() }, MEMORY, Some(&before));
         let _last = after.enter(address(2)).unwrap();
         assert_eq!(after.enter(address(3)).unwrap_err().reason(), "busy");
         assert!(Arc::ptr_eq(after.connections(), before.connections()));
-        let larger = Limiters::new(&Limits { max_connections: 1001, ..limits() }, MEMORY, Some(&after));
+        let larger = Limiters::new(&ServerLimits { max_connections: 1001, ..limits() }, MEMORY, Some(&after));
         assert!(!Arc::ptr_eq(larger.connections(), before.connections()));
     }
 
     #[test]
     fn servers_share_a_rate() {
         for (servers, at_once) in [(1, 3), (2, 2), (3, 1), (100, 1)] {
-            let rate = KeyedRateLimit::with_clock(&Limits { servers, ..limits() }, FakeRelativeClock::default());
+            let rate = KeyedRateLimit::with_clock(&ServerLimits { servers, ..limits() }, FakeRelativeClock::default());
             let passed = (0..10).filter(|_| rate.count(&"a").is_ok()).count();
             assert_eq!(passed, at_once, "{servers}");
         }
         let message = |servers| {
             let limiters =
-                Limiters::new(&Limits { servers, requests_per_second: 10, burst: 20, ..limits() }, MEMORY, None);
+                Limiters::new(&ServerLimits { servers, requests_per_second: 10, burst: 20, ..limits() }, MEMORY, None);
             limiters.too_many("this client", Duration::from_secs(1)).message().to_owned()
         };
         assert!(message(1).starts_with("this client may make 10 requests per second, 20 at once; "));

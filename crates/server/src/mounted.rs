@@ -7,12 +7,13 @@
 use crate::certificate::{CertificateError, CertificateFiles};
 use portcullis_config::{
     CERTIFICATE_FILE, CERTIFICATE_KEY_FILE, CLIENTS_FILE, CONFIG_FILE, Clients, KEYS_FILE, KeyError, LOGIN_FILE,
-    LoginSecrets, Revision, ServerConfig, SigningKeys,
+    LoginSecrets, Revision, ServerConfig, ServerLimits, SigningKeys,
 };
 use portcullis_core::endpoint_paths::{WELL_KNOWN, is_reserved};
 use portcullis_identity::LoginsError;
 use portcullis_outbound::OutboundError;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use std::{io, path::Path, time::Duration};
 
 /// The symbolic link that a kubelet swaps.
@@ -158,29 +159,27 @@ fn parse_secret<T: DeserializeOwned>(file: &'static str, bytes: &[u8]) -> Result
 }
 
 fn check_config(config: &ServerConfig) -> Result<(), MountedError> {
-    let limits = &config.limits;
-    for (name, zero) in [
-        ("accessTokenLifetime", config.access_token_lifetime.as_duration().is_zero()),
-        ("limits.requestTimeout", limits.request_timeout.as_duration().is_zero()),
-        ("limits.maxConcurrentRequests", limits.max_concurrent_requests == 0),
-        ("limits.requestsPerSecond", limits.requests_per_second == 0),
-        ("limits.burst", limits.burst == 0),
-        ("limits.maxBodySize", limits.max_body_size.bytes() == 0),
-        ("limits.maxConnections", limits.max_connections == 0),
-        ("limits.servers", limits.servers == 0),
-    ] {
-        if zero {
-            return Err(invalid(&format!("config.json: {name} must not be zero")));
-        }
+    let lifetime = config.access_token_lifetime.as_duration().is_zero().then(|| "accessTokenLifetime".to_owned());
+    if let Some(name) = lifetime.or_else(|| zero_limit(&config.limits)) {
+        return Err(invalid(&format!("config.json: {name} must not be zero")));
     }
     let (path, base) = (config.url.path(), config.url.base_path());
     let own = path.strip_prefix(base).unwrap_or(path);
     if is_reserved(own) || path.strip_prefix(WELL_KNOWN).is_some_and(|rest| rest.starts_with('/')) {
         return Err(invalid(&format!(
-            "config.json: the path {path} of the url is taken by the authorization server; choose another such as {base}/mcp"
+            "config.json: the path {path} of the url is used by the authorization server; choose another, such as {base}/mcp"
         )));
     }
     Ok(())
+}
+
+/// The path of a limit that is zero.
+fn zero_limit(limits: &ServerLimits) -> Option<String> {
+    // Durations and sizes are serialized without leading zeros, so only zero begins with one.
+    let is_zero = |value: &Value| value == 0 || value.as_str().is_some_and(|text| text.starts_with('0'));
+    let fields = serde_json::to_value(limits).ok()?;
+    let (name, _) = fields.as_object()?.iter().find(|(_, value)| is_zero(value))?;
+    Some(format!("limits.{name}"))
 }
 
 fn invalid(message: &str) -> MountedError {
@@ -193,7 +192,7 @@ mod tests {
     use jiff::Timestamp;
     use portcullis_config::{SealingKey, SigningKey};
     use rand::{SeedableRng as _, rngs::StdRng};
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     fn config() -> Value {
         json!({

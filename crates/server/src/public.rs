@@ -359,7 +359,7 @@ async fn introspect(
 }
 
 fn unknown_path(pages: Option<&Pages>, request: &Request) -> Response {
-    let problem = HttpProblem::new(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path");
+    let problem = HttpProblem::new(StatusCode::NOT_FOUND, "not_found", "there is no resource at this path");
     match pages {
         Some(pages) if is_navigation(request) => pages.not_found(&context(request)),
         _ => problem.into_response(Route::Unknown, &context(request)),

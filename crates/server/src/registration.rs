@@ -27,7 +27,7 @@ impl AppState {
     pub(crate) async fn register(&self, from: &RequestContext, request: Request) -> Response {
         let config = &self.mounted().config;
         let Some(policy) = &config.client_policy.dynamic_registration else {
-            let message = "there is nothing at this path";
+            let message = "there is no resource at this path";
             return self.refuse(Route::Register, from, HttpProblem::new(StatusCode::NOT_FOUND, "not_found", message));
         };
         // Clients with an unknown address share one rate, and one share of the registrations.

@@ -15,6 +15,7 @@ use portcullis_core::report::chain;
 use portcullis_identity::Logins;
 use portcullis_oauth::{Stores, clients::PublishedMetadata, external::ExternalTokens};
 use portcullis_outbound::Outbound;
+use portcullis_pages::ServedWorkspaces;
 use portcullis_telemetry::metrics::Metrics;
 use portcullis_tools::Registry;
 use std::{path::Path, sync::Arc, time::Duration};
@@ -175,7 +176,7 @@ impl Current {
     fn reject(&self, error: &MountedError) {
         let reason = chain(error);
         if self.rejected.load().as_deref() != Some(&reason) {
-            tracing::error!(reason, "mounted files refused, the last good ones stay in force");
+            tracing::error!(reason, "the mounted files were rejected; the last valid ones remain in force");
             self.rejected.store(Some(Arc::new(reason)));
         }
         self.metrics.files_rejected();
@@ -213,8 +214,11 @@ fn prepare(
         external: external(&mounted.config, &options.outbound, previous)?,
     };
     let (metrics, clock) = (Arc::clone(metrics), Arc::clone(&options.clock));
-    let unconfined = options.workspaces.as_ref().is_some_and(|workspaces| workspaces.are_unconfined());
-    let machine = Machine { memory: options.memory_limit, unconfined };
+    let workspaces = options.workspaces.as_ref().map(|backend| ServedWorkspaces {
+        backend: Arc::clone(backend),
+        tools: tools.definitions().map(|tool| tool.name).collect(),
+    });
+    let machine = Machine { memory: options.memory_limit, workspaces };
     let app = Arc::new(AppState::new(mounted, stores, logins, previous, metrics, clock, machine)?);
     let public = Public::new(&app, &Arc::new(tools), in_force, abort.clone())?;
     if let Some(workspaces) = &options.workspaces {

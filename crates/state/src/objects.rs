@@ -10,7 +10,10 @@ use portcullis_api::{
     version::{self, resource_version},
 };
 use portcullis_config::ClientVerifier;
-use portcullis_core::client::{ClientType, Grant as GrantType};
+use portcullis_core::{
+    client::{ClientType, Grant as GrantType},
+    grant::GrantUser,
+};
 use portcullis_oauth::{
     accounts::{self, Account},
     client::{Client, Held, NewRegistration, Origin},
@@ -19,7 +22,11 @@ use portcullis_oauth::{
 };
 use portcullis_reflector::{Index, Indexed, Lookup};
 use portcullis_telemetry::audit::Event;
-use std::{collections::HashSet, ops::Deref, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    ops::Deref,
+    sync::Arc,
+};
 
 /// Converts a stored grant.
 pub(crate) fn grant(object: OAuthGrant) -> KeptGrant {
@@ -134,19 +141,43 @@ pub(crate) fn account(object: OAuthAccount) -> KeptAccount {
         checked_at,
         lease,
         refused,
+        checked_evidence,
+        access_ends_before,
         sessions_end_before,
         sessions,
     } = object.spec;
-    let account =
-        Account { user, signed_in_at, token, checked_at, lease, refused, sessions_end_before, sessions, version };
+    let account = Account {
+        user,
+        signed_in_at,
+        token,
+        checked_at,
+        lease,
+        refused,
+        checked_evidence,
+        access_ends_before,
+        sessions_end_before,
+        sessions,
+        version,
+    };
     KeptAccount { name, account: account.into() }
 }
 
 /// Converts an account for the store.
 pub(crate) fn new_account(account: Account, endpoint: &str) -> OAuthAccount {
     let name = accounts::object_name(endpoint, &account.user.id);
-    let Account { user, signed_in_at, token, checked_at, lease, refused, sessions_end_before, sessions, version: _ } =
-        account;
+    let Account {
+        user,
+        signed_in_at,
+        token,
+        checked_at,
+        lease,
+        refused,
+        checked_evidence,
+        access_ends_before,
+        sessions_end_before,
+        sessions,
+        version: _,
+    } = account;
     let spec = OAuthAccountSpec {
         endpoint_ref: EndpointRef { name: endpoint.to_owned() },
         user,
@@ -155,6 +186,8 @@ pub(crate) fn new_account(account: Account, endpoint: &str) -> OAuthAccount {
         checked_at,
         lease,
         refused,
+        checked_evidence,
+        access_ends_before,
         sessions_end_before,
         sessions,
     };
@@ -167,6 +200,35 @@ pub(crate) struct KeptAccount {
     name: String,
     /// The account.
     pub account: Arc<Account>,
+}
+
+/// Whether an administrator ended, in the console, what this user began at `since`.
+pub(crate) fn access_ended(index: &Index<KeptAccount>, user_id: &str, since: Timestamp) -> Option<Ended> {
+    let ends = index.with_user(user_id, |mut kept| Iterator::any(&mut kept, |kept| kept.account.ends_access(since)));
+    ends.then_some(Ended::Before)
+}
+
+/// The users with an account in the index, sorted by id: at most `limit` after the id `after`.
+pub(crate) fn users_with_accounts(index: &Index<KeptAccount>, after: &str, limit: usize) -> Vec<GrantUser> {
+    let kept = index.all(|kept| kept.account.user.id.as_str() > after);
+    first_users(kept.iter().map(|kept| &kept.account.user), limit)
+}
+
+/// The users with an active grant in the index, sorted by id: at most `limit` after the id `after`.
+pub(crate) fn users_with_grants(index: &Index<KeptGrant>, after: &str, limit: usize, now: Timestamp) -> Vec<GrantUser> {
+    let kept = index.all(|kept| kept.grant.user.id.as_str() > after && kept.grant.is_active(now));
+    first_users(kept.iter().map(|kept| &kept.grant.user), limit)
+}
+
+fn first_users<'a>(users: impl Iterator<Item = &'a GrantUser>, limit: usize) -> Vec<GrantUser> {
+    let mut first = BTreeMap::new();
+    for user in users {
+        first.insert(user.id.as_str(), user);
+        if first.len() > limit {
+            first.pop_last();
+        }
+    }
+    first.into_values().cloned().collect()
 }
 
 /// The users of `login` in the index who signed in with this session of the provider.
@@ -257,7 +319,7 @@ impl Indexed for KeptAccount {
     }
 
     fn user(&self) -> Option<&str> {
-        None
+        Some(&self.account.user.id)
     }
 }
 
@@ -277,14 +339,14 @@ impl Indexed for KeptGrant {
 
 #[cfg(test)]
 mod tests {
-    use portcullis_api::Preset::{Chatgpt, Claude, ClaudeCode, Cursor, GeminiCli, Vscode};
+    use portcullis_api::Preset;
     use portcullis_oauth::redirect::is_registered;
 
     #[test]
     fn every_preset_registers_usable_callbacks() {
-        for preset in [Claude, Chatgpt, ClaudeCode, Cursor, GeminiCli, Vscode] {
+        for preset in Preset::ALL {
             for uri in preset.redirect_uris() {
-                let presented = uri.replace("{id}", "abc");
+                let presented = uri.replace("{id}", "abc").replace("http://127.0.0.1/", "http://127.0.0.1:41234/");
                 assert!(is_registered(preset.redirect_uris(), &presented), "{uri}");
             }
         }

@@ -23,10 +23,10 @@ pub enum LogFormat {
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// `RUST_LOG` cannot be parsed.
-    #[error("RUST_LOG cannot be read; write for instance RUST_LOG=info,portcullis=debug")]
+    #[error("RUST_LOG is invalid; for example RUST_LOG=info,portcullis=debug")]
     Filter(#[from] tracing_subscriber::filter::ParseError),
     /// Logs were set up before.
-    #[error("logs are already set up")]
+    #[error("logging is already initialized")]
     Twice(#[from] tracing_subscriber::util::TryInitError),
 }
 

@@ -137,22 +137,22 @@ impl Default for Metrics {
         let durations = Family::new_with_constructor(buckets as fn() -> Histogram);
         registry.register_with_unit(
             "request_duration",
-            "Time until the head of the answer was ready",
+            "Time until the response headers were ready",
             Unit::Seconds,
             durations.clone(),
         );
         let in_flight = Gauge::default();
-        registry.register("requests_in_flight", "Requests that wait for their answer", in_flight.clone());
+        registry.register("requests_in_flight", "Requests in progress", in_flight.clone());
         let connections = Gauge::default();
         registry.register(
             "connections",
-            "Connections of clients that are open; at spec.limits.maxConnections others wait",
+            "Open client connections; at spec.limits.maxConnections others wait",
             connections.clone(),
         );
         let tokens = Family::default();
-        registry.register("token_requests", "Answers of the token endpoint, by OAuth error code", tokens.clone());
+        registry.register("token_requests", "Responses of the token endpoint, by OAuth error code", tokens.clone());
         let unauthenticated = Family::default();
-        registry.register("authentication_failures", "Requests without a good token", unauthenticated.clone());
+        registry.register("authentication_failures", "Requests without a valid token", unauthenticated.clone());
         let refused = Family::default();
         registry.register("refused_requests", "Requests beyond a limit or a rule", refused.clone());
         let untrusted_forwarding = Family::default();
@@ -162,30 +162,30 @@ impl Default for Metrics {
             untrusted_forwarding.clone(),
         );
         let tool_calls = ToolCalls::default();
-        registry.register("tool_calls", "Calls of tools, by how they went", tool_calls.calls.clone());
+        registry.register("tool_calls", "Tool calls, by outcome", tool_calls.calls.clone());
         registry.register_with_unit(
             "tool_call_duration",
-            "How long calls of tools took",
+            "Duration of tool calls",
             Unit::Seconds,
             tool_calls.durations.clone(),
         );
         let reload_successful = Gauge::default();
         registry.register(
             "config_last_reload_successful",
-            "Whether the mounted files are in force (1), or were refused and older ones kept (0)",
+            "Whether the mounted files are in use (1), or were rejected and older ones kept (0)",
             reload_successful.clone(),
         );
         let reload_success_time = Gauge::default();
         registry.register_with_unit(
             "config_last_reload_success_timestamp",
-            "When the files in force were loaded",
+            "Time at which the files in use were loaded",
             Unit::Seconds,
             reload_success_time.clone(),
         );
         let state_stale = Gauge::default();
         registry.register_with_unit(
             "state_stale",
-            "For how long the API server has not been heard of; at most about 10 while all is well",
+            "Time since the last response of the API server; at most about 10 in normal operation",
             Unit::Seconds,
             state_stale.clone(),
         );

@@ -2,20 +2,18 @@
 //! results.
 
 use crate::{Call, ToolAnswer, ToolError};
-use portcullis_agent::protocol::FailureKind;
 use portcullis_oauth::Caller;
 use portcullis_telemetry::{
     audit::{Event, RequestContext},
     metrics::ToolCalls,
 };
-use portcullis_workspaces as backend;
 use portcullis_workspaces::check_name;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 use tokio::time::Instant;
 
 /// A running call. If it is dropped before its end, it was cancelled.
-pub(super) struct Trail {
+pub(super) struct CallRecord {
     tool: &'static str,
     caller: Arc<Caller>,
     from: RequestContext,
@@ -25,7 +23,7 @@ pub(super) struct Trail {
     outcome: &'static str,
 }
 
-impl Trail {
+impl CallRecord {
     pub(crate) fn begin(tool: &'static str, call: &Call, arguments: &Map<String, Value>, counts: ToolCalls) -> Self {
         let workspace = workspace(arguments).map(str::to_owned);
         let (caller, from) = (Arc::clone(&call.caller), call.from);
@@ -40,7 +38,7 @@ impl Trail {
     }
 }
 
-impl Drop for Trail {
+impl Drop for CallRecord {
     fn drop(&mut self) {
         let duration = self.begun.elapsed();
         self.counts.called(self.tool, self.outcome, duration);
@@ -71,39 +69,11 @@ fn workspace(arguments: &Map<String, Value>) -> Option<&str> {
 
 /// The outcome in one word, for logs and metrics.
 fn outcome(error: &ToolError) -> &'static str {
-    use backend::Error;
     match error {
         ToolError::Arguments { .. } => "invalid_arguments",
         ToolError::NeedsScope { .. } | ToolError::NotServed { .. } => "not_permitted",
         ToolError::Output(_) => "failed",
-        ToolError::Workspaces(error) => match error {
-            Error::UnknownParameter { .. }
-            | Error::InvalidName { .. }
-            | Error::InvalidParameter { .. }
-            | Error::InvalidArgument { .. } => "invalid_arguments",
-            Error::UnknownWorkspace { .. } | Error::UnknownTemplate { .. } => "not_found",
-            Error::NotPermitted { .. } => "not_permitted",
-            Error::NameTaken { .. }
-            | Error::BeingDeleted { .. }
-            | Error::Refused { .. }
-            | Error::QuotaExceeded { .. }
-            | Error::NotRunning { .. }
-            | Error::Stopped { .. }
-            | Error::NoMemory(_)
-            | Error::Interrupted { .. } => "refused",
-            Error::Unreachable { .. } | Error::AnswerTooLong { .. } | Error::Cluster { .. } | Error::Io { .. } => {
-                "failed"
-            }
-            Error::Agent(failure) => match failure.kind {
-                FailureKind::Invalid => "invalid_arguments",
-                FailureKind::NotFound => "not_found",
-                FailureKind::Denied => "not_permitted",
-                FailureKind::Conflict | FailureKind::TooLarge | FailureKind::Exhausted | FailureKind::Interrupted => {
-                    "refused"
-                }
-                FailureKind::Internal => "failed",
-            },
-        },
+        ToolError::Workspaces(error) => error.outcome(),
     }
 }
 
@@ -120,7 +90,7 @@ mod tests {
     use serde_json::json;
 
     /// Returns its argument, or waits forever.
-    struct Teller;
+    struct TestTool;
 
     #[derive(Deserialize, JsonSchema)]
     #[serde(deny_unknown_fields)]
@@ -135,7 +105,7 @@ mod tests {
         said: String,
     }
 
-    impl Tool for Teller {
+    impl Tool for TestTool {
         type Arguments = TellArguments;
         type Output = Said;
         const NAME: &'static str = "tell";
@@ -154,7 +124,7 @@ mod tests {
             }
             if arguments.workspace == "nope" {
                 let (wanted, existing) = (arguments.secret, Vec::new());
-                return Err(backend::Error::UnknownWorkspace { wanted, existing }.into());
+                return Err(portcullis_workspaces::Error::UnknownWorkspace { wanted, existing }.into());
             }
             Ok(Said { said: arguments.secret })
         }
@@ -189,7 +159,7 @@ mod tests {
     async fn each_call_is_noted_once_with_who_where_and_how_but_not_what() {
         let metrics = Metrics::default();
         let rules = ToolRules { allow: vec!["*".to_owned()], deny: Vec::new() };
-        let registry = Registry::of(vec![ToolEntry::new(Teller)], &rules).counted_in(&metrics.tool_calls());
+        let registry = Registry::of(vec![ToolEntry::new(TestTool)], &rules).counted_in(&metrics.tool_calls());
         let log = Log::default();
         let guard = tracing::subscriber::set_default(log.subscriber());
         // Twice: the first use of a log callsite decides whether it is enabled, and another test may have been the

@@ -1,8 +1,8 @@
 //! The tool that runs commands.
 
-use crate::{Call, Effect, Progress, Text, Tool, ToolError, WaitBudget, plain::plain, text};
+use crate::{Call, Effect, Progress, Text, Tool, ToolError, WaitBudget, text};
 use portcullis_agent::protocol::{Command, CommandResult, TerminalSize};
-use portcullis_core::{Scope, rng};
+use portcullis_core::{Scope, rng, terminal::plain};
 use portcullis_workspaces::{Error, Purpose, Workspaces};
 use rand::Rng as _;
 use schemars::JsonSchema;
@@ -33,47 +33,47 @@ pub(super) struct RunCommand(pub Arc<dyn Workspaces>, pub WaitBudget);
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Arguments {
-    /// Its name or id.
+    /// Name or id.
     workspace: String,
-    /// For /bin/sh; several lines are fine.
+    /// The command for /bin/sh; several lines are allowed.
     command: String,
-    /// The folder to run it in. Default: the home folder.
+    /// The working directory. Default: the home folder.
     cwd: Option<String>,
     /// Environment variables by name.
     #[serde(default)]
     env: BTreeMap<String, String>,
-    /// Its standard input.
+    /// Standard input.
     stdin: Option<String>,
-    /// After this, on_timeout counts. Default: 45 (3 with tty), and then it runs on in the background.
+    /// The time until on_timeout applies. Default: 45 (3 with tty); then it continues in the background.
     #[schemars(range(min = 1))]
     timeout_seconds: Option<u64>,
-    /// With timeout_seconds: end it (default), or let it run on.
+    /// With timeout_seconds: end it (default), or continue in the background.
     on_timeout: Option<OnTimeout>,
-    /// True: return at once, for servers and watchers.
+    /// True: return at once; for servers and watchers.
     #[serde(default)]
     background: bool,
-    /// True: in a terminal, for programs that ask or show prompts; send_input types to it.
+    /// True: run in a terminal, for interactive programs; send_input types to it.
     #[serde(default)]
     tty: bool,
-    /// The terminal's lines. Default: 24.
+    /// Lines of the terminal. Default: 24.
     #[schemars(range(min = 1, max = 1000))]
     rows: Option<u16>,
-    /// The terminal's columns. Default: 80.
+    /// Columns of the terminal. Default: 80.
     #[schemars(range(min = 1, max = 1000))]
     columns: Option<u16>,
-    /// True: output with the control sequences of terminals.
+    /// True: keep terminal control sequences in the output.
     #[serde(default)]
     raw: bool,
 }
 
-/// What becomes of a command that takes longer.
+/// What happens to a command that exceeds its timeout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
 pub(super) enum OnTimeout {
-    /// It is ended.
+    /// End it.
     End,
-    /// It runs on in the background.
+    /// Continue it in the background.
     Background,
 }
 
@@ -82,7 +82,7 @@ impl Tool for RunCommand {
     type Output = CommandResult;
     const NAME: &'static str = "run_command";
     const TITLE: &'static str = "Run a command";
-    const DESCRIPTION: &'static str = "Runs a shell command in a running workspace and returns its exit code and output. A failing command is not an error. Nothing can be typed in without tty: use flags such as --yes. Long output is shortened in the \
+    const DESCRIPTION: &'static str = "Runs a shell command in a running workspace and returns its exit code and output. A failing command is not an error. Without tty it cannot read input: use flags such as --yes. Long output is shortened in the \
         middle; the result names the file with all of it. What runs on in the background has a process_id for \
         process_output, send_input and stop_process: do not run it again.";
     const SCOPE: Option<Scope> = Some(Scope::WorkspacesExec);

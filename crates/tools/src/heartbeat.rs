@@ -1,5 +1,5 @@
 //! Heartbeats in slow responses. Proxies and clients close silent connections, many after 60 seconds, some after five.
-//! If the answer is not ready soon after the work has begun, when a refusal with another status is no longer possible,
+//! If the answer is not ready soon after the work has started, when a refusal with another status is no longer possible,
 //! the head of the response is sent. Heartbeats follow until the answer is ready: comments of an event stream (HTML,
 //! §9.2.6), or whitespace before a JSON text (RFC 8259 §2).
 
@@ -28,7 +28,7 @@ const PACE: Pace = Pace { soon: Duration::from_secs(3), every: Duration::from_se
 const MARGIN: Duration = Duration::from_millis(500);
 
 /// The message of a response that reaches its deadline.
-pub const TOO_LONG: &str = "the request took too long; ask for less at a time";
+pub const TOO_LONG: &str = "the request took too long; request less at a time";
 /// Disables response buffering, which would hold back heartbeats, in nginx and compatible proxies.
 const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 const COMMENT: Bytes = Bytes::from_static(b": still working\n\n");
@@ -62,13 +62,13 @@ pub enum Sign {
     Space,
 }
 
-/// Notifies that the work for a response has begun.
+/// Notifies that the work for a response has started.
 #[derive(Clone, Debug, Default)]
-pub struct Begun(Arc<Notify>);
+pub struct WorkStarted(Arc<Notify>);
 
-impl Begun {
-    /// Notifies that the work has begun.
-    pub fn tell(&self) {
+impl WorkStarted {
+    /// Notifies that the work has started.
+    pub fn notify(&self) {
         self.0.notify_one();
     }
 
@@ -81,23 +81,30 @@ impl Begun {
 type Work = Pin<Box<dyn Future<Output = Response> + Send>>;
 type Late = Box<dyn FnOnce() -> Response + Send>;
 
-/// The response of `work`, which is JSON or an event stream. If the work takes long after it has `begun`, the head is
+/// The response of `work`, which is JSON or an event stream. If the work takes long after it has `started`, the head is
 /// sent first, with the status 200. Shortly before `until`, the response of `late` replaces the response of `work`.
 pub async fn answer(
     work: impl Future<Output = Response> + Send + 'static,
-    begun: &Begun,
+    started: &WorkStarted,
     sign: Sign,
     until: Instant,
     late: impl FnOnce() -> Response + Send + 'static,
 ) -> Response {
-    at_pace(PACE, Box::pin(work), begun, sign, until, Box::new(late)).await
+    at_pace(PACE, Box::pin(work), started, sign, until, Box::new(late)).await
 }
 
-async fn at_pace(pace: Pace, mut work: Work, begun: &Begun, sign: Sign, until: Instant, late: Late) -> Response {
+async fn at_pace(
+    pace: Pace,
+    mut work: Work,
+    started: &WorkStarted,
+    sign: Sign,
+    until: Instant,
+    late: Late,
+) -> Response {
     tokio::select! {
         biased;
         response = &mut work => return response,
-        () = begun.for_a_while(pace.soon) => {}
+        () = started.for_a_while(pace.soon) => {}
     }
     let late_at = until.checked_sub(MARGIN).unwrap_or(until);
     if Instant::now() >= late_at {
@@ -213,11 +220,11 @@ mod tests {
         response
     }
 
-    /// The response to work that has `begun` and takes `takes` milliseconds. Its limit is one second.
-    async fn answered(begun: bool, takes: u64, sign: Sign, response: Response) -> Response {
-        let (told, until) = (Begun::default(), Instant::now() + Duration::from_secs(1));
-        if begun {
-            told.tell();
+    /// The response to work that has `started` and takes `takes` milliseconds. Its limit is one second.
+    async fn answered(started: bool, takes: u64, sign: Sign, response: Response) -> Response {
+        let (told, until) = (WorkStarted::default(), Instant::now() + Duration::from_secs(1));
+        if started {
+            told.notify();
         }
         let work = async move {
             sleep(Duration::from_millis(takes)).await;
@@ -249,8 +256,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_ready_soon_or_has_not_begun_is_left_alone() {
-        for (begun, takes) in [(true, 0), (false, 150)] {
-            let response = answered(begun, takes, Sign::Space, json(StatusCode::NOT_FOUND, "{}")).await;
+        for (started, takes) in [(true, 0), (false, 150)] {
+            let response = answered(started, takes, Sign::Space, json(StatusCode::NOT_FOUND, "{}")).await;
             assert_eq!((response.status(), text(response).await), (StatusCode::NOT_FOUND, "{}".to_owned()));
         }
     }

@@ -17,17 +17,17 @@ impl WhoAmI {
     }
 }
 
-/// What the access token says.
+/// The content of the access token.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Identity {
-    /// On whose behalf you act.
+    /// The user or client on whose behalf you act.
     subject: String,
-    /// What that person is called; left out where you act for yourself.
+    /// The name of the user; omitted if you act on your own behalf.
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<String>,
-    /// The OAuth client that you are.
+    /// Your OAuth client.
     client_id: String,
-    /// What you may do. Calling a tool that needs more answers with the scope that is missing.
+    /// Your scopes. If a tool needs another one, its error names it.
     #[schemars(with = "Vec<String>")]
     scopes: Vec<Scope>,
     /// The endpoint's URL.
@@ -43,7 +43,7 @@ impl Tool for WhoAmI {
     const NAME: &'static str = "whoami";
     const TITLE: &'static str = "Who am I";
     const DESCRIPTION: &'static str =
-        "Shows on whose behalf you act, as which client, with which scopes, and until when.";
+        "Shows the user and client on whose behalf you act, your scopes, and the expiry of the token.";
     const SCOPE: Option<Scope> = None;
     const EFFECT: Effect = Effect::Reads;
 

@@ -1,8 +1,8 @@
 //! The tools that show the resource usage and the log of a workspace.
 
-use crate::{Call, Effect, Text, Tool, ToolError, plain::plain, text, workspaces::WorkspaceArguments};
+use crate::{Call, Effect, Text, Tool, ToolError, text, workspaces::WorkspaceArguments};
 use portcullis_agent::protocol::Usage;
-use portcullis_core::Scope;
+use portcullis_core::{Scope, terminal::plain};
 use portcullis_workspaces as backend;
 use portcullis_workspaces::{Error, Purpose, Workspaces};
 use schemars::JsonSchema;
@@ -22,12 +22,12 @@ pub(super) struct WorkspaceLogs(pub Arc<dyn Workspaces>);
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LogsArguments {
-    /// Its name or id.
+    /// Name or id.
     workspace: String,
-    /// How many of the last lines to show.
+    /// The number of lines. Default: 100.
     #[schemars(range(min = 1, max = MAX_LINES), extend("default" = DEFAULT_LINES))]
     lines: Option<u32>,
-    /// True: with the control sequences of terminals.
+    /// True: keep terminal control sequences.
     #[serde(default)]
     raw: bool,
 }
@@ -36,8 +36,8 @@ impl Tool for WorkspaceUsage {
     type Arguments = WorkspaceArguments;
     type Output = Usage;
     const NAME: &'static str = "workspace_usage";
-    const TITLE: &'static str = "Show what a workspace uses";
-    const DESCRIPTION: &'static str = "Shows the CPU, memory and disk that a running workspace uses, and the limits.";
+    const TITLE: &'static str = "Show resource usage of a workspace";
+    const DESCRIPTION: &'static str = "Shows the CPU, memory and disk usage of a running workspace, and the limits.";
     const SCOPE: Option<Scope> = Some(Scope::WorkspacesRead);
     const EFFECT: Effect = Effect::Reads;
 
@@ -58,7 +58,7 @@ impl Tool for WorkspaceLogs {
     const NAME: &'static str = "workspace_logs";
     const TITLE: &'static str = "Show a workspace's log";
     const DESCRIPTION: &'static str = "Shows the last lines of a workspace's own log: output of its main process, starts and \
-        stops, which commands ended and how. Look here if it does not start or commands are cut off.";
+        stops, ended commands and their results. Use it if a workspace does not start or commands are interrupted.";
     const SCOPE: Option<Scope> = Some(Scope::WorkspacesRead);
     const EFFECT: Effect = Effect::Reads;
 

@@ -9,7 +9,6 @@ mod files;
 pub mod heartbeat;
 mod identity;
 mod inspect;
-mod plain;
 mod processes;
 mod registry;
 mod research;
@@ -21,11 +20,12 @@ mod workspaces;
 pub use registry::{Definition, Registry, ToolEntry, ToolLookup};
 pub use text::{Piece, Text};
 
-use crate::heartbeat::Begun;
+use crate::heartbeat::WorkStarted;
 use async_trait::async_trait;
 use bytes::Bytes;
+use portcullis_agent::protocol::Actor;
 use portcullis_budget::{Account, SMALL};
-use portcullis_config::Limits;
+use portcullis_config::ServerLimits;
 use portcullis_core::Scope;
 use portcullis_oauth::Caller;
 use portcullis_telemetry::audit::RequestContext;
@@ -173,7 +173,7 @@ impl WaitBudget {
     /// The rest of the request's time, in seconds: for cleanup, and for sending the answer.
     const MARGIN: u64 = 5;
 
-    fn of(limits: &Limits) -> Self {
+    fn of(limits: &ServerLimits) -> Self {
         let whole = limits.request_timeout.as_duration().as_secs();
         // A short request leaves at least half of its time to the tool.
         Self(Duration::from_secs(whole.saturating_sub(Self::MARGIN).max(whole / 2).max(1)))
@@ -272,28 +272,31 @@ pub struct Call {
     /// The memory account of the request.
     pub account: Account,
     /// Notified when the workspace agent is reached and the work begins; `None` if the notification is not needed.
-    pub begun: Option<Begun>,
+    pub started: Option<WorkStarted>,
 }
 
 impl Call {
     /// A call without progress messages and without a memory limit.
     #[must_use]
     pub fn of(caller: Arc<Caller>, from: RequestContext) -> Self {
-        Self { caller, from, progress: None, shows_pictures: false, account: Account::unlimited(), begun: None }
+        Self { caller, from, progress: None, shows_pictures: false, account: Account::unlimited(), started: None }
     }
 
-    /// The client of a workspace agent. Its responses are charged to the request.
+    /// The client of a workspace agent. Its responses are charged to the request, and its requests name the caller for
+    /// the workspace's journal.
     fn agent<'a>(
         &self,
         backend: &'a Arc<dyn Workspaces>,
         workspace: &'a str,
         purpose: Purpose,
     ) -> impl Future<Output = Result<portcullis_agent::Client, backend::Error>> + Send + use<'a> {
-        let (owner, account, begun) = (self.owner(), self.account.clone(), self.begun.clone());
+        let (owner, account, started) = (self.owner(), self.account.clone(), self.started.clone());
+        let Caller { client_id, subject, grant, .. } = &*self.caller;
+        let actor = Actor { client_id: client_id.clone(), user: subject.clone(), grant: grant.clone() };
         async move {
-            let agent = backend.agent(&owner, workspace, purpose).await?.charging(account);
-            if let Some(begun) = begun {
-                begun.tell();
+            let agent = backend.agent(&owner, workspace, purpose).await?.charging(account).acting_as(&actor);
+            if let Some(started) = started {
+                started.notify();
             }
             Ok(agent)
         }
@@ -339,7 +342,7 @@ pub enum ToolError {
         what: &'static str,
     },
     /// The result could not be serialized.
-    #[error("the result cannot be shown")]
+    #[error("the result could not be serialized")]
     Output(#[source] serde_json::Error),
 }
 

@@ -1,8 +1,8 @@
 //! The tools that list background processes, read their output, send them input, and stop them.
 
-use crate::{Call, Effect, Text, Tool, ToolError, WaitBudget, plain::plain, text, workspaces::WorkspaceArguments};
+use crate::{Call, Effect, Text, Tool, ToolError, WaitBudget, text, workspaces::WorkspaceArguments};
 use portcullis_agent::protocol::{self, Input, Process, ProcessOutputRequest, Processes};
-use portcullis_core::Scope;
+use portcullis_core::{Scope, terminal::plain};
 use portcullis_workspaces::{Error, Purpose, Workspaces};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -24,9 +24,9 @@ pub(super) struct StopProcess(pub Arc<dyn Workspaces>);
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ProcessArguments {
-    /// Its name or id.
+    /// Name or id.
     workspace: String,
-    /// The process.
+    /// The process id.
     #[schemars(range(max = u32::MAX))]
     process_id: u32,
 }
@@ -34,18 +34,18 @@ pub(super) struct ProcessArguments {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct OutputArguments {
-    /// Its name or id.
+    /// Name or id.
     workspace: String,
-    /// The process.
+    /// The process id.
     #[schemars(range(max = u32::MAX))]
     process_id: u32,
-    /// How long to wait for new output or the end. Default: 0, and 30 with wait_for.
+    /// How long to wait for new output or the end. Default: 0; with wait_for 30.
     wait_seconds: Option<u64>,
     /// Wait for output that matches this regular expression.
     wait_for: Option<String>,
-    /// next_offset of the part before. Default: the last part.
+    /// next_offset of the previous part. Default: the last part.
     offset: Option<u64>,
-    /// True: with the control sequences of terminals.
+    /// True: keep terminal control sequences.
     #[serde(default)]
     raw: bool,
 }
@@ -53,28 +53,28 @@ pub(super) struct OutputArguments {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct InputArguments {
-    /// Its name or id.
+    /// Name or id.
     workspace: String,
-    /// The process.
+    /// The process id.
     #[schemars(range(max = u32::MAX))]
     process_id: u32,
-    /// What to type. End a line with a line feed.
+    /// The text to type. End a line with a line feed.
     #[serde(default)]
     text: String,
     /// A key to press after the text, in a terminal.
     key: Option<Key>,
-    /// True: its standard input ends after that.
+    /// True: close its standard input afterwards.
     #[serde(default)]
     close: bool,
-    /// How long to wait for its answer. Default: 0.
+    /// How long to wait for output. Default: 0.
     #[serde(default)]
     wait_seconds: u64,
-    /// True: the answer with the control sequences of terminals.
+    /// True: keep terminal control sequences in the output.
     #[serde(default)]
     raw: bool,
 }
 
-/// A key that has no character of its own.
+/// A special key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
@@ -122,15 +122,15 @@ impl Key {
     }
 }
 
-/// A process that was typed to, and what it said to that.
+/// A process after input, and its output since.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Sent {
     #[serde(flatten)]
     process: Process,
-    /// What it said since, with wait_seconds.
+    /// The output since the input, with wait_seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     output: Option<String>,
-    /// Pass it as `offset` for what comes next.
+    /// The `offset` of the next part.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_offset: Option<u64>,
 }
@@ -141,7 +141,7 @@ impl Tool for ListProcesses {
     const NAME: &'static str = "list_processes";
     const TITLE: &'static str = "List processes";
     const DESCRIPTION: &'static str =
-        "Lists the background processes of a workspace, also those that ended lately; the newest first.";
+        "Lists the background processes of a workspace, also recently ended ones; newest first.";
     const SCOPE: Option<Scope> = Some(Scope::WorkspacesExec);
     const EFFECT: Effect = Effect::Reads;
 
@@ -193,9 +193,9 @@ impl Tool for SendInput {
     type Arguments = InputArguments;
     type Output = Sent;
     const NAME: &'static str = "send_input";
-    const TITLE: &'static str = "Type to a process";
-    const DESCRIPTION: &'static str = "Types to a background process: text, or a key where it was started with tty: true. \
-        wait_seconds waits for its answer.";
+    const TITLE: &'static str = "Send input to a process";
+    const DESCRIPTION: &'static str = "Sends input to a background process: text, or a key if it was started with tty: true. \
+        wait_seconds waits for output.";
     const SCOPE: Option<Scope> = Some(Scope::WorkspacesExec);
     const EFFECT: Effect = Effect::Anything;
 
@@ -216,7 +216,7 @@ impl Tool for SendInput {
         text.push_str(key.map_or("", Key::code));
         let agent = call.agent(&self.0, &workspace, Purpose::Work).await?;
         if text.is_empty() && !close {
-            let problem = "give text, key or close: there is nothing to type".to_owned();
+            let problem = "there is no input to send; give text, key or close".to_owned();
             return Err(Error::InvalidArgument { argument: "text", problem }.into());
         }
         let failed = || Error::agent(&workspace);
@@ -244,7 +244,7 @@ impl Tool for StopProcess {
     type Output = Process;
     const NAME: &'static str = "stop_process";
     const TITLE: &'static str = "Stop a process";
-    const DESCRIPTION: &'static str = "Ends a background process and all that it started: SIGTERM, then SIGKILL.";
+    const DESCRIPTION: &'static str = "Ends a background process and its child processes: SIGTERM, then SIGKILL.";
     const SCOPE: Option<Scope> = Some(Scope::WorkspacesExec);
     const EFFECT: Effect = Effect::Removes;
 

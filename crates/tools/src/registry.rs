@@ -1,8 +1,8 @@
 //! The tools of one endpoint, prepared once: their schemas, the rules for served names, and the required scopes.
 
 use crate::{
-    Call, Effect, Tool, ToolAnswer, ToolError, WaitBudget, arguments, audit::Trail, commands, files, identity, inspect,
-    processes, research, schema, templates, to_json, workspaces,
+    Call, Effect, Tool, ToolAnswer, ToolError, WaitBudget, arguments, audit::CallRecord, commands, files, identity,
+    inspect, processes, research, schema, templates, to_json, workspaces,
 };
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -206,7 +206,7 @@ impl ToolEntry {
         arguments: Map<String, Value>,
         call: Call,
     ) -> impl Future<Output = Result<ToolAnswer, ToolError>> + Send + use<> {
-        let trail = Trail::begin(self.definition.name, &call, &arguments, self.counts.clone());
+        let trail = CallRecord::begin(self.definition.name, &call, &arguments, self.counts.clone());
         let answer = (self.call)(arguments, call);
         async move {
             let answer = answer.await;

@@ -21,7 +21,7 @@ pub(super) struct TemplateArguments {
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Templates {
-    /// Sorted by name.
+    /// The templates, sorted by name.
     templates: Vec<Template>,
 }
 
@@ -36,7 +36,7 @@ impl Tool for ListTemplates {
 
     fn text(output: &Templates) -> Text {
         let lines: Vec<String> = output.templates.iter().map(text::template).collect();
-        if lines.is_empty() { "there are none".to_owned().into() } else { lines.join("\n").into() }
+        if lines.is_empty() { "no templates".to_owned().into() } else { lines.join("\n").into() }
     }
 
     async fn call(&self, _arguments: NoArguments, call: Call) -> Result<Templates, ToolError> {
@@ -49,7 +49,7 @@ impl Tool for GetTemplate {
     type Output = Template;
     const NAME: &'static str = "get_template";
     const TITLE: &'static str = "Get a template";
-    const DESCRIPTION: &'static str = "Shows one template: its use, and its parameters for create_workspace.";
+    const DESCRIPTION: &'static str = "Shows a template: its purpose, and its parameters for create_workspace.";
     const SCOPE: Option<Scope> = Some(Scope::TemplatesRead);
     const EFFECT: Effect = Effect::Reads;
 

@@ -180,8 +180,8 @@ pub(super) fn content(file: &FileContent) -> Text {
             });
             let what = lines.unwrap_or_else(|| "a part".to_owned());
             let next = match (file.next_start_line, file.next_start_byte) {
-                (Some(line), _) => format!("; read on with start_line {line}"),
-                (None, Some(byte)) => format!("; read on with start_byte {byte}"),
+                (Some(line), _) => format!("; continue with start_line {line}"),
+                (None, Some(byte)) => format!("; continue with start_byte {byte}"),
                 (None, None) => String::new(),
             };
             text.line(&format!("[{what}, {} bytes in all{next}]", file.size));
@@ -242,7 +242,7 @@ fn page(count: usize, what: &str, total: Option<u64>, next: Option<u64>, truncat
             format!("[{first}-{next} of {total} {what}; the next ones: offset {next}]\n")
         }
         (Some(next), None) => format!("[{what} up to {next}; there are more: offset {next}]\n"),
-        (None, _) if truncated => format!("[not all {what} are shown: name a smaller folder]\n"),
+        (None, _) if truncated => format!("[not all {what} are shown: specify a smaller folder]\n"),
         (None, _) => String::new(),
     }
 }
@@ -256,16 +256,16 @@ pub(super) fn edited(edited: &Edited) -> Text {
 }
 
 pub(super) fn written(written: &Written) -> Text {
-    let how = if written.created { "new" } else { "it was there before" };
+    let how = if written.created { "new" } else { "it existed before" };
     format!("{}: {} bytes, {how}", written.path, written.size).into()
 }
 
 pub(super) fn moved(moved: &Moved) -> Text {
-    format!("{} is now {}", moved.from, moved.to).into()
+    format!("moved {} to {}", moved.from, moved.to).into()
 }
 
 pub(super) fn removed(removed: &Removed) -> Text {
-    format!("{} is removed", removed.path).into()
+    format!("removed {}", removed.path).into()
 }
 
 pub(super) fn process(process: &Process) -> String {
@@ -320,13 +320,13 @@ pub(super) fn workspace(workspace: &Workspace) -> String {
         status.as_str().unwrap_or_default()
     );
     if let Some(at) = workspace.last_activity {
-        let _ = write!(text, ", last worked in {at}");
+        let _ = write!(text, ", last activity {at}");
     }
     if let Some(at) = workspace.expires_at {
         let _ = write!(text, ", expires {at}");
     }
     if workspace.outdated {
-        text.push_str(", outdated: its template has changed since");
+        text.push_str(", outdated: its template has changed");
     }
     for (name, value) in &workspace.parameters {
         let _ = write!(text, ", {name}={value}");
@@ -413,7 +413,7 @@ mod tests {
             ..FileContent::default()
         };
         let shown = |file: &FileContent| read(content(file), &serde_json::to_vec(file).unwrap().into());
-        assert_eq!(shown(&file), "one\ntwo\n[lines 1-2 of 9, 100 bytes in all; read on with start_line 3]");
+        assert_eq!(shown(&file), "one\ntwo\n[lines 1-2 of 9, 100 bytes in all; continue with start_line 3]");
         let whole = FileContent { truncated: false, next_start_line: None, ..file.clone() };
         assert_eq!(shown(&whole), "one\ntwo");
         let bytes = FileContent { encoding: Encoding::Base64, mime_type: "image/png".to_owned(), ..whole };

@@ -32,17 +32,17 @@ pub(super) struct ListArguments {
     status: Option<Status>,
     /// The template's name.
     template: Option<String>,
-    /// At most so many.
+    /// Maximum number of workspaces. Default: 50.
     #[schemars(range(min = 1, max = WorkspaceFilter::MAX_LIMIT), extend("default" = WorkspaceFilter::DEFAULT_LIMIT))]
     limit: Option<u32>,
-    /// next_cursor of the page before.
+    /// next_cursor of the previous page.
     cursor: Option<String>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WorkspaceArguments {
-    /// Its name or id.
+    /// Name or id.
     pub workspace: String,
 }
 
@@ -51,10 +51,10 @@ pub(super) struct WorkspaceArguments {
 pub(super) struct CreateArguments {
     /// The template's name, from list_templates.
     template: String,
-    /// A new name: a-z, 0-9 and -, beginning with a letter.
+    /// The new name: a-z, 0-9 and -, beginning with a letter.
     #[schemars(length(min = 1, max = 40))]
     name: String,
-    /// Values for the template's parameters by name, as text.
+    /// Values for the template's parameters by name, as strings.
     #[serde(default)]
     parameters: BTreeMap<String, String>,
     /// Whether to wait until commands can run. Default: true.
@@ -70,7 +70,7 @@ impl CreateArguments {
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Deleted {
-    /// The workspace as it last was.
+    /// The last state of the workspace.
     deleted: Workspace,
 }
 
@@ -106,7 +106,7 @@ impl Tool for GetWorkspace {
     const NAME: &'static str = "get_workspace";
     const TITLE: &'static str = "Get a workspace";
     const DESCRIPTION: &'static str =
-        "Shows a workspace: its status and, if commands cannot run, why; template, parameters, home folder.";
+        "Shows a workspace: status and, if commands cannot run, the reason; template, parameters, home folder.";
     const SCOPE: Option<Scope> = Some(Scope::WorkspacesRead);
     const EFFECT: Effect = Effect::Reads;
 
@@ -124,8 +124,8 @@ impl Tool for CreateWorkspace {
     type Output = Workspace;
     const NAME: &'static str = "create_workspace";
     const TITLE: &'static str = "Create a workspace";
-    const DESCRIPTION: &'static str = "Makes a workspace from a template and starts it. If its status is still starting, \
-        call get_workspace; `problem` says why it cannot start, and what to do.";
+    const DESCRIPTION: &'static str = "Creates a workspace from a template and starts it. If its status is still starting, \
+        call get_workspace; `problem` has the reason and remedy if it cannot start.";
     const SCOPE: Option<Scope> = Some(Scope::WorkspacesWrite);
     const EFFECT: Effect = Effect::Adds;
 
@@ -165,7 +165,7 @@ impl Tool for StopWorkspace {
     const NAME: &'static str = "stop_workspace";
     const TITLE: &'static str = "Stop a workspace";
     const DESCRIPTION: &'static str =
-        "Ends all that runs in a workspace. Its files stay; start_workspace starts it again.";
+        "Ends all processes of a workspace. Its files are kept; start_workspace starts it again.";
     const SCOPE: Option<Scope> = Some(Scope::WorkspacesWrite);
     const EFFECT: Effect = Effect::Removes;
 
@@ -183,7 +183,7 @@ impl Tool for RestartWorkspace {
     type Output = Workspace;
     const NAME: &'static str = "restart_workspace";
     const TITLE: &'static str = "Restart a workspace";
-    const DESCRIPTION: &'static str = "Ends all that runs in a workspace and starts it again, as its template is now. Its files stay. For one \
+    const DESCRIPTION: &'static str = "Ends all processes of a workspace and starts it again from its current template. Its files are kept. For a workspace \
         that is outdated or stuck.";
     const SCOPE: Option<Scope> = Some(Scope::WorkspacesWrite);
     const EFFECT: Effect = Effect::Removes;
@@ -202,7 +202,7 @@ impl Tool for DeleteWorkspace {
     type Output = Deleted;
     const NAME: &'static str = "delete_workspace";
     const TITLE: &'static str = "Delete a workspace";
-    const DESCRIPTION: &'static str = "Deletes a workspace with all its files, for good.";
+    const DESCRIPTION: &'static str = "Permanently deletes a workspace with all its files.";
     const SCOPE: Option<Scope> = Some(Scope::WorkspacesWrite);
     const EFFECT: Effect = Effect::Removes;
 

@@ -33,7 +33,7 @@ pub enum Error {
     /// The template does not have this parameter.
     #[error(
         "template {template:?} has no parameter {parameter:?}; {}",
-        Existing(existing, "its parameters", "it has none, so leave parameters out")
+        Existing(existing, "its parameters", "it has none, so omit parameters")
     )]
     UnknownParameter {
         /// The template's name.
@@ -74,7 +74,7 @@ pub enum Error {
     },
     /// The owner has reached the limit of workspaces.
     #[error(
-        "you have {count} workspaces, and the limit is {limit}; delete one that is done, or ask the platform's engineers for more"
+        "you have {count} workspaces, and the limit is {limit}; delete one that is no longer needed, or ask the platform's engineers for more"
     )]
     QuotaExceeded {
         /// The number of the owner's workspaces.
@@ -83,7 +83,7 @@ pub enum Error {
         limit: u32,
     },
     /// The user can see the workspace, but is not permitted to perform this action.
-    #[error("workspace {workspace:?} belongs to {owner}; you may not {verb} it: ask the owner")]
+    #[error("workspace {workspace:?} belongs to {owner}; you are not permitted to {verb} it; ask the owner")]
     NotPermitted {
         /// The workspace's name.
         workspace: String,
@@ -125,7 +125,7 @@ pub enum Error {
     #[error(transparent)]
     NoMemory(#[from] NoMemory),
     /// The cluster refused the request.
-    #[error("could not {doing}: the cluster says: {why}")]
+    #[error("could not {doing}: the cluster reports: {why}")]
     Refused {
         /// The failed operation; completes "could not …".
         doing: String,
@@ -191,6 +191,37 @@ impl Error {
         Self::InvalidParameter { problem: format!("template {template:?}: {}", Listed(&problems)) }
     }
 
+    /// The kind of error in one word, for audit events and metrics.
+    #[must_use]
+    pub const fn outcome(&self) -> &'static str {
+        match self {
+            Self::UnknownParameter { .. }
+            | Self::InvalidName { .. }
+            | Self::InvalidParameter { .. }
+            | Self::InvalidArgument { .. } => "invalid_arguments",
+            Self::UnknownWorkspace { .. } | Self::UnknownTemplate { .. } => "not_found",
+            Self::NotPermitted { .. } => "not_permitted",
+            Self::NameTaken { .. }
+            | Self::BeingDeleted { .. }
+            | Self::Refused { .. }
+            | Self::QuotaExceeded { .. }
+            | Self::NotRunning { .. }
+            | Self::Stopped { .. }
+            | Self::NoMemory(_)
+            | Self::Interrupted { .. } => "refused",
+            Self::Unreachable { .. } | Self::AnswerTooLong { .. } | Self::Cluster { .. } | Self::Io { .. } => "failed",
+            Self::Agent(failure) => match failure.kind {
+                FailureKind::Invalid => "invalid_arguments",
+                FailureKind::NotFound => "not_found",
+                FailureKind::Denied => "not_permitted",
+                FailureKind::Conflict | FailureKind::TooLarge | FailureKind::Exhausted | FailureKind::Interrupted => {
+                    "refused"
+                }
+                FailureKind::Internal => "failed",
+            },
+        }
+    }
+
     /// Converts an error of the workspace agent, for `map_err`. The message says what to do.
     pub fn agent(workspace: &str) -> impl FnOnce(AgentError) -> Self {
         let workspace = workspace.to_owned();
@@ -200,12 +231,12 @@ impl Error {
             }
             AgentError::Failed(failure) if failure.message == UNKNOWN_ROUTE => {
                 let message = "the workspace's agent is of an older version, which cannot do that; call \
-                               restart_workspace for one of this version: it ends what runs there, and keeps the files";
+                               restart_workspace for one of this version: it ends its processes, and keeps the files";
                 Self::Agent(Failure { kind: FailureKind::Conflict, message: message.to_owned() })
             }
             AgentError::Failed(failure) => Self::Agent(failure),
             AgentError::Lost(lost) if lost.maybe_done => {
-                let why = format!("{lost}; it may have been done nevertheless: check before you repeat it");
+                let why = format!("{lost}; the operation may have been completed: check before you repeat it");
                 Self::Unreachable { workspace, why }
             }
             AgentError::Lost(lost) => {
@@ -253,7 +284,7 @@ mod tests {
             (failure(FailureKind::Interrupted), "workspace \"web\": there is no a.txt"),
             (AgentError::Failed(unknown), "is of an older version, which cannot do that; call restart_workspace"),
             (lost(false), "workspace \"web\" could not be reached: the connection broke; nothing was done: try again"),
-            (lost(true), "the connection broke; it may have been done nevertheless: check before you repeat it"),
+            (lost(true), "the connection broke; the operation may have been completed: check before you repeat it"),
             (AgentError::Unreadable("status 418".to_owned()), "answered with status 418; restart the workspace"),
         ] {
             let error = Error::agent("web")(error).to_string();

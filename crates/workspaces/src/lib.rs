@@ -5,12 +5,14 @@
 //! protocols above.
 
 mod error;
+mod everyone;
 pub mod kubernetes;
 pub mod local;
 mod paging;
 mod types;
 
 pub use error::Error;
+pub use everyone::{OwnedWorkspace, OwnedWorkspacePage};
 pub use types::{
     CreateWorkspace, Owner, ParameterType, Purpose, Status, Template, TemplateParameter, Workspace, WorkspaceFilter,
     WorkspaceLogs, WorkspacePage, check_name,
@@ -36,6 +38,10 @@ pub trait Workspaces: Send + Sync + 'static {
 
     /// One page of the workspaces that the owner can see and that match the filter, sorted by name.
     async fn list(&self, owner: &Owner, filter: WorkspaceFilter) -> Result<WorkspacePage, Error>;
+
+    /// One page of at most `limit` workspaces of all owners, after the cursor of the previous page. For administrators of the
+    /// endpoint only: the caller checks that.
+    async fn list_all(&self, cursor: Option<&str>, limit: usize) -> Result<OwnedWorkspacePage, Error>;
 
     /// The workspace with this id or name.
     async fn get(&self, owner: &Owner, workspace: &str) -> Result<Workspace, Error>;

@@ -62,7 +62,7 @@ fn decode(cursor: &str) -> Result<(String, String), Error> {
         .and_then(|text| text.split_once('/'))
         .map(|(name, id)| (name.to_owned(), id.to_owned()))
         .ok_or_else(|| {
-            let problem = "pass the next_cursor of the page before, unchanged, or leave it out".to_owned();
+            let problem = "pass the next_cursor of the previous page, unchanged, or omit it".to_owned();
             Error::InvalidArgument { argument: "cursor", problem }
         })
 }

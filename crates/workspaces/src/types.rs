@@ -26,43 +26,45 @@ pub enum Purpose {
     Look,
     /// To run commands, and to read and write files.
     Work,
+    /// To read the journal, which has command lines. Only for the owner.
+    Journal,
 }
 
-/// What a workspace can be made from.
+/// A template for workspaces.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Template {
     /// The name, for `create_workspace`.
     pub name: String,
-    /// What people call it.
+    /// The display name.
     pub display_name: String,
-    /// What it is good for.
+    /// The purpose.
     pub description: String,
-    /// What can be chosen when creating a workspace from it.
+    /// The parameters of create_workspace.
     pub parameters: Vec<TemplateParameter>,
 }
 
-/// One choice that a template offers.
+/// A parameter of a template.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TemplateParameter {
     /// The parameter's name.
     pub name: String,
-    /// What it changes.
+    /// The effect of the parameter.
     pub description: String,
-    /// What its values are; all are written as text.
+    /// The type of the values, which are passed as strings.
     #[serde(rename = "type")]
     pub kind: ParameterType,
-    /// The values that it can have, where it is an enum.
+    /// The allowed values of an enum.
     pub options: Vec<String>,
-    /// The regular expression that a string must match as a whole.
+    /// The regular expression that must match a whole string.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pattern: Option<String>,
-    /// The least value of an integer.
+    /// The minimum of an integer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub minimum: Option<i64>,
-    /// The greatest value of an integer.
+    /// The maximum of an integer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maximum: Option<i64>,
-    /// The value if none is given; a parameter without a default must be given.
+    /// The default value. Without one, the parameter is required.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default: Option<String>,
 }
@@ -90,64 +92,64 @@ impl Template {
     }
 }
 
-/// Whether commands can run.
+/// The status of a workspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
 pub enum Status {
-    /// It is being started.
+    /// The workspace is starting.
     Starting,
     /// Commands can run.
     Running,
-    /// It is being stopped.
+    /// The workspace is stopping.
     Stopping,
-    /// Nothing runs; the files are kept.
+    /// The workspace is stopped; its files are kept.
     Stopped,
-    /// It cannot start, or goes down again and again; `problem` says why.
+    /// The workspace cannot start or keeps crashing; `problem` has the reason.
     Failed,
 }
 
 /// One workspace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Workspace {
-    /// Never changes. A workspace that is made later by the same owner under the same name may have it again.
+    /// The stable id. A later workspace of the same owner and name may have the same id.
     pub id: String,
-    /// Unique among its owner's workspaces.
+    /// The name, unique among the owner's workspaces.
     pub name: String,
-    /// The template that it was made from.
+    /// The name of the template.
     pub template: String,
-    /// Whether commands can run.
+    /// The status of a workspace.
     pub status: Status,
     /// Why commands cannot run, and what to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
-    /// Whose it is: the name of a person, or of an agent that acts for itself.
+    /// The name of the owner: a user, or a client without a user.
     pub owner: String,
-    /// Whether its template has changed since; the next start brings it up to date.
+    /// Whether the template has changed; the next start applies the change.
     pub outdated: bool,
-    /// What was chosen of the template's parameters.
+    /// The values of the template's parameters.
     pub parameters: BTreeMap<String, String>,
-    /// The home folder: where commands run unless told otherwise.
+    /// The home folder, the default working directory of commands.
     pub home: String,
-    /// When it was made.
+    /// The time of creation.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub created_at: Timestamp,
-    /// When it was last worked in, to the minute.
+    /// The last activity, accurate to the minute.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub last_activity: Option<Timestamp>,
-    /// When it will be deleted for its age.
+    /// When the workspace will be deleted because of its age.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub expires_at: Option<Timestamp>,
 }
 
-/// The end of what a workspace's main process and its agent have said.
+/// The end of the log of a workspace's main process and its agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WorkspaceLogs {
     /// The lines, oldest first.
     pub lines: Vec<String>,
-    /// Whether there were more before.
+    /// Whether there are earlier lines.
     pub truncated: bool,
 }
 
@@ -178,7 +180,7 @@ impl WorkspaceFilter {
 pub struct WorkspacePage {
     /// Sorted by name.
     pub workspaces: Vec<Workspace>,
-    /// Pass it as `cursor` for the next page.
+    /// The `cursor` of the next page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_cursor: Option<String>,
 }

@@ -9,6 +9,7 @@ use portcullis_client::{
         discovery::discover,
         login::{self, LoginOptions, Logout},
     },
+    store::{StoreChoice, StoredIn},
 };
 use portcullis_core::{
     PublicUrl,
@@ -23,10 +24,10 @@ use std::{
 };
 use tokio::sync::mpsc;
 
-/// Sign in at an endpoint by the browser, and keep the tokens for the other commands.
+/// Sign in at an endpoint in the browser, and store the tokens for the other commands.
 ///
-/// The tokens are in a file below $XDG_STATE_HOME/portcullis that only you can read. They are refreshed when
-/// necessary. "portcullis logout" revokes them.
+/// The tokens are in the keyring of this computer, or in a file below $XDG_STATE_HOME/portcullis that only you can read.
+/// They are refreshed when necessary. "portcullis logout" revokes them.
 #[derive(Args, Debug)]
 pub struct LoginArgs {
     /// The URL of the endpoint, such as https://mcp.example.com/mcp.
@@ -34,7 +35,7 @@ pub struct LoginArgs {
     url: PublicUrl,
     #[command(flatten)]
     client: ClientOptions,
-    /// Print the address of the sign-in only, and open no browser.
+    /// Print the URL of the sign-in page, and do not open a browser.
     #[arg(long)]
     no_browser: bool,
     #[command(flatten)]
@@ -76,10 +77,15 @@ pub struct LogoutArgs {
 /// Runs `portcullis login`.
 pub async fn login(args: LoginArgs) -> Result<(), ClientCommandError> {
     let http = args.connection.http()?;
-    let credentials = sign_in(&args.url, &args.client, !args.no_browser, io::stdin().is_terminal(), &http).await?;
+    let (browser, paste) = (!args.no_browser, io::stdin().is_terminal());
+    let (credentials, stored_in) = sign_in(&args.url, &args.client, browser, paste, &http).await?;
     let scope = credentials.tokens.as_ref().and_then(|tokens| tokens.scope.as_deref());
     eprintln!("You are signed in at {} as the client {}.", args.url.resource(), credentials.client.id);
     eprintln!("Scopes: {}", scope.unwrap_or("as requested"));
+    match stored_in {
+        StoredIn::Keyring => eprintln!("The tokens are in the keyring of this computer."),
+        StoredIn::File(path) => eprintln!("The tokens are in {}, which only you can read.", path.display()),
+    }
     Ok(())
 }
 
@@ -90,7 +96,7 @@ pub(super) async fn sign_in(
     browser: bool,
     paste: bool,
     http: &HttpClient,
-) -> Result<Credentials, ClientCommandError> {
+) -> Result<(Credentials, StoredIn), ClientCommandError> {
     let options = LoginOptions { url: url.clone(), client: client.given()?, scope: client.scope.clone() };
     let (lines, pasted) = mpsc::channel(1);
     let show = |page: &str| {
@@ -100,7 +106,7 @@ pub(super) async fn sign_in(
         }
         eprintln!("Waiting for the browser.");
         if paste {
-            eprintln!("If it is on another machine, paste the address of its last page here.");
+            eprintln!("If it is on another machine, paste the URL of its last page here.");
             thread::spawn(move || {
                 for line in io::stdin().lock().lines().map_while(Result::ok) {
                     if lines.blocking_send(line).is_err() {
@@ -110,8 +116,14 @@ pub(super) async fn sign_in(
             });
         }
     };
-    let credentials = login::login(&options, http, &store()?, &SystemClock, &mut rng::rng(), show, pasted).await?;
-    Ok(credentials)
+    let store = store(client.store)?;
+    Ok(login::login(&options, http, &store, &SystemClock, &mut rng::rng(), show, pasted).await?)
+}
+
+/// Signs a user in by the browser, as `portcullis login` does without options.
+#[cfg(feature = "doctor")]
+pub(in crate::cli) async fn sign_in_by_browser(url: &PublicUrl, http: &HttpClient) -> Result<(), ClientCommandError> {
+    sign_in(url, &ClientOptions::default(), true, io::stdin().is_terminal(), http).await.map(drop)
 }
 
 /// Runs `portcullis token`.
@@ -133,7 +145,7 @@ pub async fn token(args: TokenArgs) -> Result<(), ClientCommandError> {
 /// Runs `portcullis logout`.
 pub async fn logout(args: LogoutArgs) -> Result<(), ClientCommandError> {
     let url = args.url.resource();
-    match login::logout(&args.url, &args.connection.http()?, &store()?).await? {
+    match login::logout(&args.url, &args.connection.http()?, &store(StoreChoice::default())?).await? {
         Logout::Revoked => eprintln!("The sign-in at {url} is revoked and deleted."),
         Logout::DeletedOnly => eprintln!(
             "The sign-in at {url} is deleted, but it could not be revoked. End it on the page of connected agents."

@@ -4,12 +4,15 @@ pub mod login;
 pub mod stdio;
 pub mod workspace;
 
-use clap::{Args, Subcommand};
+use clap::{
+    Args, Subcommand,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 use portcullis_client::{
     access::{Access, AccessError},
     oauth::{ClientChoiceError, GivenClient, TokenError, discovery::DiscoveryError, login::LoginError},
     stdio::RelayError,
-    store::{Store, StoreError},
+    store::{Store, StoreChoice, StoreError},
     workspace::WorkspaceError,
 };
 use portcullis_core::{PublicUrl, clock::SystemClock};
@@ -44,15 +47,15 @@ pub enum ClientCommand {
 /// The options of the connection to the endpoint.
 #[derive(Args, Debug)]
 pub struct ConnectionOptions {
-    /// Certificates (PEM) of authorities to trust in addition to the public ones.
+    /// Certificates (PEM) of CAs to trust in addition to the public ones.
     #[arg(long, env = "PORTCULLIS_CA_FILE", value_name = "FILE")]
     ca_file: Option<PathBuf>,
 }
 
 /// The OAuth client to use.
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Default)]
 pub struct ClientOptions {
-    /// An OAuthClient of the endpoint [default: the one of the last sign-in, else a new registration].
+    /// An OAuthClient of the endpoint [default: that of the last sign-in, otherwise a new registration].
     #[arg(long, value_name = "ID")]
     client_id: Option<String>,
     /// The file with the secret of that client, if it has one.
@@ -61,6 +64,13 @@ pub struct ClientOptions {
     /// The scopes to request, separated by spaces [default: all that the endpoint has].
     #[arg(long, value_name = "SCOPES")]
     scope: Option<String>,
+    /// Where to keep the tokens: auto is the keyring of this computer, or a file if there is no keyring.
+    #[arg(long, env = "PORTCULLIS_STORE", default_value = "auto", value_parser = store_parser())]
+    store: StoreChoice,
+}
+
+fn store_parser() -> impl TypedValueParser<Value = StoreChoice> {
+    PossibleValuesParser::new(StoreChoice::NAMES).try_map(|name| name.parse::<StoreChoice>())
 }
 
 /// The error of a command.
@@ -133,6 +143,12 @@ pub fn run(command: ClientCommand) -> Result<ExitCode, ClientCommandError> {
 }
 
 impl ConnectionOptions {
+    /// The public authorities and those of a file.
+    #[cfg(feature = "doctor")]
+    pub(super) fn trusting(ca_file: Option<PathBuf>) -> Self {
+        Self { ca_file }
+    }
+
     fn http(&self) -> Result<HttpClient, ClientCommandError> {
         let read = |path: &PathBuf| {
             fs::read_to_string(path).map_err(|source| ClientCommandError::File { path: path.clone(), source })
@@ -142,9 +158,10 @@ impl ConnectionOptions {
     }
 
     /// The stored sign-in at `url`, and the HTTPS client.
-    fn access(&self, url: &PublicUrl) -> Result<(Access, HttpClient), ClientCommandError> {
+    pub(super) fn access(&self, url: &PublicUrl) -> Result<(Access, HttpClient), ClientCommandError> {
         let http = self.http()?;
-        Ok((Access::new(url.clone(), store()?, http.clone(), Arc::new(SystemClock)), http))
+        let store = store(StoreChoice::default())?;
+        Ok((Access::new(url.clone(), store, http.clone(), Arc::new(SystemClock)), http))
     }
 }
 
@@ -164,8 +181,9 @@ fn secret(path: &PathBuf) -> Result<String, ClientCommandError> {
     Ok(secret.to_owned())
 }
 
-fn store() -> Result<Store, StoreError> {
-    Store::of_user(env::var_os("XDG_STATE_HOME"), env::var_os("HOME"))
+/// The store of this user. `choice` is for new sign-ins: others are found where they are.
+fn store(choice: StoreChoice) -> Result<Store, StoreError> {
+    Store::of_user(env::var_os("XDG_STATE_HOME"), env::var_os("HOME"), choice)
 }
 
 /// Opens `url` in the browser of this machine, if there is one. The browser outlives this process.

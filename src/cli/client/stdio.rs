@@ -6,7 +6,7 @@ use clap::Args;
 use portcullis_client::{access::AccessError, stdio::Relay};
 use portcullis_core::PublicUrl;
 
-/// Be an MCP server on standard input and output that forwards to an endpoint, for agents without OAuth.
+/// Forward MCP between standard input and output and an endpoint, for agents without OAuth.
 ///
 /// Configure it in the agent as a local server: command "portcullis", arguments "stdio" and the URL. It uses the tokens
 /// of "portcullis login"; if there are none, it signs in by the browser first. It survives restarts of the endpoint.
@@ -18,7 +18,7 @@ pub struct StdioArgs {
     url: PublicUrl,
     #[command(flatten)]
     client: ClientOptions,
-    /// Do not sign in: answer with an error that says how, until "portcullis login" has been run.
+    /// Do not sign in: answer with an error that has the remedy, until "portcullis login" has been run.
     #[arg(long)]
     no_browser: bool,
     #[command(flatten)]
@@ -31,7 +31,7 @@ pub async fn run(args: StdioArgs) -> Result<(), ClientCommandError> {
     match access.token(None).await {
         Err(error) if error.needs_sign_in() && !args.no_browser => {
             // Agents start several of these processes at once. The user signs in once.
-            let _lock = store()?.lock_prompt(&args.url).await?;
+            let _lock = store(args.client.store)?.lock_prompt(&args.url).await?;
             if access.token(None).await.is_err() {
                 sign_in(&args.url, &args.client, true, false, &http).await?;
             }

@@ -28,7 +28,7 @@ pub struct EndpointOptions {
     connection: ConnectionOptions,
 }
 
-/// Run a command in a workspace. Its output and exit code are passed on.
+/// Run a command in a workspace, with its output and exit code.
 ///
 /// The words of the command are passed as they are; for pipes and variables of the workspace, run a shell:
 /// portcullis exec web -- sh -c 'ls | wc -l'
@@ -36,10 +36,10 @@ pub struct EndpointOptions {
 pub struct ExecArgs {
     #[command(flatten)]
     endpoint: EndpointOptions,
-    /// The folder to run it in [default: the home folder].
+    /// The working directory [default: the home folder].
     #[arg(long, value_name = "DIR")]
     cwd: Option<String>,
-    /// Pass standard input on, as text in UTF-8.
+    /// Forward standard input, as UTF-8 text.
     #[arg(short = 'i', long)]
     stdin: bool,
     /// The name or id of the workspace.
@@ -54,14 +54,14 @@ pub struct ExecArgs {
 pub struct LogsArgs {
     #[command(flatten)]
     endpoint: EndpointOptions,
-    /// How many lines.
+    /// The number of lines.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
     lines: u32,
     /// The name or id of the workspace.
     workspace: String,
 }
 
-/// List the background processes of a workspace, the newest first.
+/// List the background processes of a workspace, newest first.
 #[derive(Args, Debug)]
 pub struct PsArgs {
     #[command(flatten)]

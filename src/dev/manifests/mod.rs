@@ -250,9 +250,9 @@ impl Reader {
         let (version, kind) = (word("apiVersion"), word("kind"));
         if version.is_empty() || kind.is_empty() {
             if named {
-                self.errors.push(position.problem("", "every manifest begins with apiVersion and kind; add them"));
+                self.errors.push(position.problem("", "a manifest needs apiVersion and kind; add them"));
             } else {
-                self.found.notes.push(format!("{position} is not a manifest, and is skipped"));
+                self.found.notes.push(format!("{position} is not a manifest; it is skipped"));
             }
             return;
         }
@@ -303,7 +303,7 @@ impl Reader {
                 }
             }
             kind if KINDS.contains(&kind) => {
-                let message = format!("{version:?} has no {kind}; write {GROUP}/{VERSION}");
+                let message = format!("{version:?} has no {kind}; use {GROUP}/{VERSION}");
                 self.errors.push(position.problem("apiVersion", message));
             }
             // In a cluster, servers create these objects.
@@ -313,7 +313,7 @@ impl Reader {
                 }
                 self.found
                     .notes
-                    .push(format!("{position} is of kind {kind}, and is skipped: here they are made by the server"));
+                    .push(format!("{position} is of kind {kind}, which the server creates itself; it is skipped"));
             }
             _ if ours || KINDS.iter().any(|known| known.eq_ignore_ascii_case(&kind)) => {
                 let near = KINDS.iter().find(|known| known.eq_ignore_ascii_case(&kind));
@@ -322,7 +322,7 @@ impl Reader {
                 let message = format!("there is no {kind} in {GROUP}/{VERSION}; {remedy}");
                 self.errors.push(position.problem("kind", message));
             }
-            _ => self.found.notes.push(format!("{position} is a {kind}, and is skipped: there is no cluster here")),
+            _ => self.found.notes.push(format!("{position} is a {kind}, which is skipped without a cluster")),
         }
     }
 

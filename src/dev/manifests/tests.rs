@@ -20,14 +20,14 @@ fn documents_of_every_kind_are_sorted_out() {
     assert_eq!(found.templates[0].metadata.namespace.as_deref(), Some("default"));
     let data = found.secrets[0].data.as_ref().unwrap();
     assert_eq!((data["a"].0.as_slice(), data["b"].0.as_slice()), (b"a".as_slice(), b"b".as_slice()));
-    assert_eq!(found.notes, ["standard input, document 3 is a Deployment, and is skipped: there is no cluster here"]);
+    assert_eq!(found.notes, ["standard input, document 3 is a Deployment, which is skipped without a cluster"]);
 }
 
 #[test]
 fn what_is_wrong_is_named_with_its_place() {
     let url = |from: &str| ENDPOINT.replace("https://h.example/mcp", from);
     for (text, said) in [
-        ("kind: McpEndpoint".to_owned(), "standard input:1: every manifest begins with apiVersion and kind"),
+        ("kind: McpEndpoint".to_owned(), "standard input:1: a manifest needs apiVersion and kind"),
         (ENDPOINT.replace("v1alpha1", "v1"), ":1: apiVersion: \"portcullis.dev/v1\" has no McpEndpoint"),
         (url("http://h.example/mcp"), ":4: spec.url: must begin with https://"),
         (ENDPOINT.replace("spec: {", "spec: {colour: red, "), ":4: spec.colour: "),
@@ -148,11 +148,11 @@ fn names_of_things_that_are_not_there_are_said_with_line_and_remedy() {
             template(
                 "  parameters: [{name: zone}]\n  pod:\n    image: debian\n    env:\n    - name: TZ\n      value: $(parameters.zon)\n",
             ),
-            ":12: spec.pod.env[0].value: there is no parameter \"zon\"; did you mean zone?",
+            ":12: spec.pod.env[0].value: parameter \"zon\" does not exist; did you mean zone?",
         ),
         (
             template("  idleStop: 1m\n  pod: {image: 'a:$(parameters.zon)'}\n"),
-            ":8: spec.pod.image: there is no parameter \"zon\"; the template has none: add it to spec.parameters",
+            ":8: spec.pod.image: parameter \"zon\" does not exist; the template has none: add it to spec.parameters",
         ),
     ] {
         let error = read(&text).unwrap_err().to_string();

@@ -54,7 +54,7 @@ pub fn wrong_endpoints() -> Vec<Wrong> {
         endpoint("CORS by a gateway that is none", json!({"cors": {"enforcedBy": "Gateway"}}), "spec.cors.enforcedBy", "Gateway needs exposure.gateway; use Auto, or expose the endpoint by a gateway"),
         endpoint("an issuer of no kind of cert-manager's", issuer("Vault"), "spec.exposure.ingress.tls.issuerRef.kind", "must be Issuer or ClusterIssuer; an issuer of another kind needs its group too"),
         limit(Endpoint, "an issuer without a name", json!({"exposure": {"ingress": {"tls": {"issuerRef": {}}}}}), "spec.exposure.ingress.tls.issuerRef.name", "Required value", "is required"),
-        endpoint("the PROXY protocol of nobody", json!({"network": {"proxyProtocol": true}}), "spec.network.proxyProtocol", "needs trustedProxies: only they are believed"),
+        endpoint("the PROXY protocol of nobody", json!({"network": {"proxyProtocol": true}}), "spec.network.proxyProtocol", "needs trustedProxies, since only their headers are trusted"),
         limit(Endpoint, "hardly any connection", json!({"limits": {"maxConnections": 9}}), "spec.limits.maxConnections", "should be greater than or equal to 10", "must be at least 10"),
     ]
 }

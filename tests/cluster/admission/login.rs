@@ -89,6 +89,30 @@ pub fn wrong_logins() -> Vec<Wrong> {
     ]
 }
 
+/// An endpoint with a local login and these administrators.
+fn administrators(administrators: &Value) -> Value {
+    json!({"login": [local("local")], "console": {"administrators": administrators}})
+}
+
+#[rustfmt::skip]
+pub fn wrong_administrators() -> Vec<Wrong> {
+    let (users, groups) = ("spec.console.administrators.users", "spec.console.administrators.groups");
+    let login = "each must begin with the name of a login of spec.login and a colon; correct the name, or add the login";
+    let many: Vec<String> = (0..65).map(|n| format!("local:user-{n}")).collect();
+    let mut without_login = administrators(&json!({"users": ["local:ada"]}));
+    without_login["login"] = json!([]);
+    vec![
+        endpoint("an administrator without a login", administrators(&json!({"users": ["ada"]})), users, "each must be LOGIN:ID, the name of a login of the endpoint and the user's id there, such as local:ada"),
+        endpoint("administrators without a login", administrators(&json!({"groups": ["platform"]})), groups, "each must be LOGIN:GROUP, the name of a login of the endpoint and a group there, such as sso:platform"),
+        endpoint("an administrator of another login", administrators(&json!({"users": ["local:ada", "sso:7"]})), users, login),
+        endpoint("administrators of another login", administrators(&json!({"groups": ["loc:ops"]})), groups, login),
+        endpoint("an administrator of an endpoint without logins", without_login, users, login),
+        limit(Endpoint, "too many administrators", administrators(&json!({"users": many})), users, "must have at most 64 items", "must have at most 64 entries"),
+        limit(Endpoint, "an administrator twice", administrators(&json!({"users": ["local:ada", "local:ada"]})), users, "Duplicate value", "must have each entry once"),
+        limit(Endpoint, "an administrator by name", administrators(&json!({"names": ["ada"]})), "spec.console.administrators.names", "unknown field", "unknown field"),
+    ]
+}
+
 #[rustfmt::skip]
 pub fn wrong_policies() -> Vec<Wrong> {
     let host = "each must be the full name of a host in lower case, such as claude.ai; no address, port, wildcard or path";
@@ -119,6 +143,7 @@ pub fn right_manifests() -> Vec<Right> {
     let right = |what, kind, spec, stored| Right { what, kind, spec, stored };
     let key = json!({"keys": [{"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA", "kid": "1", "alg": "ES256", "use": "sig"}]});
     vec![
+        right("administrators", Endpoint, administrators(&json!({"users": ["local:ada", "local:a:b"], "groups": ["local:ops", "local:acme/ops"]})), json!({"console": {"administrators": {"users": ["local:ada", "local:a:b"]}}})),
         right("logins of every kind", Endpoint, json!({"login": [
             {"name": "local", "passwords": {"secretRef": {"name": "users"}}},
             {"name": "github", "displayName": "Our GitHub", "github": {"clientSecretRef": {"name": "github"}, "allowedTeams": ["acme/web.team_1"]}},

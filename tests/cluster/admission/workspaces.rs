@@ -29,8 +29,8 @@ pub fn wrong_templates() -> Vec<Wrong> {
     let idle = "must be a duration from 5m to 8760h, in whole hours, minutes or seconds, such as 90s, 15m or 1h30m";
     let age = "must be a duration from 1h to 87600h, in whole hours, minutes or seconds, such as 90s, 15m or 1h30m";
     let one = "must have exactly one of value and secretKeyRef";
-    let options = "are needed for type enum, and only count there";
-    let least = "minimum and maximum only count for type integer; remove them";
+    let options = "are required for type enum, and only apply to it";
+    let least = "minimum and maximum only apply to type integer; remove them";
     let path = "must be an absolute path of plain segments, such as /home/dev, and not below /proc, /sys, /dev or /run";
     let letters = "must be made of letters, digits and _, beginning with a small letter";
     let resources = |resources: Value| json!({"pod": {"resources": resources}});
@@ -42,7 +42,7 @@ pub fn wrong_templates() -> Vec<Wrong> {
         limit(Template, "an unknown field", json!({"privileged": true}), "spec.privileged", "unknown field", "unknown field"),
         limit(Template, "a pull policy that is none", json!({"pod": {"imagePullPolicy": "Sometimes"}}), "spec.pod.imagePullPolicy", "supported values", "must be one of"),
         limit(Template, "root", json!({"pod": {"runAsUser": 0}}), "spec.pod.runAsUser", "should be greater than or equal to 1", "at least 1"),
-        template("egress rules that do not count", json!({"egressRules": [{}]}), "spec.egressRules", "only count with egress: Custom; set it, or remove them"),
+        template("egress rules that do not count", json!({"egressRules": [{}]}), "spec.egressRules", "only apply with egress: Custom; set it, or remove them"),
         template("an idle stop that is too short", json!({"idleStop": "1m"}), "spec.idleStop", idle),
         template("an idle stop in days", json!({"idleStop": "1d"}), "spec.idleStop", idle),
         template("a life that is too short", json!({"timeToLive": "30m"}), "spec.timeToLive", age),
@@ -52,12 +52,12 @@ pub fn wrong_templates() -> Vec<Wrong> {
         parameter("a default that is no option", &json!({"type": "enum", "options": ["a"], "default": "b"}), "spec.parameters[0].default", "must be one of the options"),
         limit(Template, "a pattern that is no expression", json!({"parameters": [{"name": "tz", "pattern": "[a-z"}]}), "spec.parameters[0].pattern", "must be a regular expression (RE2)", "must be a regular expression (RE2)"),
         limit(Template, "a pattern with a group that nothing opens", json!({"parameters": [{"name": "tz", "pattern": "a)|(b"}]}), "spec.parameters[0].pattern", "must be a regular expression (RE2)", "must be a regular expression (RE2)"),
-        parameter("a pattern of a number", &json!({"type": "integer", "pattern": "[0-9]"}), "spec.parameters[0].pattern", "only counts for type string; remove it"),
+        parameter("a pattern of a number", &json!({"type": "integer", "pattern": "[0-9]"}), "spec.parameters[0].pattern", "only applies to type string; remove it"),
         parameter("a minimum of a string", &json!({"minimum": 1}), "spec.parameters[0]", least),
         parameter("a range that is empty", &json!({"type": "integer", "minimum": 2, "maximum": 1}), "spec.parameters[0]", "minimum must not be above maximum"),
         parameter("a default that is no number", &json!({"type": "integer", "default": "two"}), "spec.parameters[0].default", "must be a whole number, in quotes"),
         parameter("a default that is no boolean", &json!({"type": "boolean", "default": "yes"}), "spec.parameters[0].default", "must be \"true\" or \"false\", in quotes"),
-        limit(Template, "a parameter twice", json!({"parameters": [{"name": "a"}, {"name": "a"}]}), "spec.parameters", "Duplicate value", "is there twice"),
+        limit(Template, "a parameter twice", json!({"parameters": [{"name": "a"}, {"name": "a"}]}), "spec.parameters", "Duplicate value", "is repeated"),
         pod("a variable with a dash", variable(json!({"name": "A-B", "value": ""})), "spec.pod.env[0].name", "must be made of letters, digits and _, not beginning with a digit"),
         pod("a variable without a value", variable(json!({"name": "A"})), "spec.pod.env[0]", one),
         pod("a variable with two values", variable(json!({"name": "A", "value": "", "secretKeyRef": {"name": "s", "key": "k"}})), "spec.pod.env[0]", one),

@@ -102,6 +102,7 @@ pub fn wrong_manifests() -> Vec<Wrong> {
     rows.extend(edge::wrong_endpoints());
     rows.extend(login::wrong_logins());
     rows.extend(login::wrong_policies());
+    rows.extend(login::wrong_administrators());
     rows.extend(wrong_clients());
     rows.extend(users::wrong_users());
     rows.extend(workspaces::wrong_templates());
@@ -170,8 +171,8 @@ fn wrong_endpoints() -> Vec<Wrong> {
         endpoint("a rule for every namespace", json!({"workloadIdentity": {"rules": [rule(&json!({"namespaces": ["*"]}))]}}), "spec.workloadIdentity.rules[0].namespaces", "each must be the name of a namespace; there are no wildcards"),
         endpoint("a rule for a pattern of accounts", json!({"workloadIdentity": {"rules": [rule(&json!({"serviceAccounts": ["ci-*"]}))]}}), "spec.workloadIdentity.rules[0].serviceAccounts", "each must be the name of a service account, or * for all"),
         limit(Endpoint, "a rule that allows nothing", json!({"workloadIdentity": {"rules": [rule(&json!({"scopes": []}))]}}), "spec.workloadIdentity.rules[0].scopes", "should have at least 1 items", "must have at least 1 entries"),
-        limit(Endpoint, "a rule twice", json!({"workloadIdentity": {"rules": [rule(&json!({})), rule(&json!({}))]}}), "spec.workloadIdentity.rules", "Duplicate value", r#"must have each name once; "ci" is there twice"#),
-        limit(Endpoint, "two logins of one name", json!({"login": [login(), login()]}), "spec.login", "Duplicate value", r#"must have each name once; "local" is there twice"#),
+        limit(Endpoint, "a rule twice", json!({"workloadIdentity": {"rules": [rule(&json!({})), rule(&json!({}))]}}), "spec.workloadIdentity.rules", "Duplicate value", r#"must have each name once; "ci" is repeated"#),
+        limit(Endpoint, "two logins of one name", json!({"login": [login(), login()]}), "spec.login", "Duplicate value", r#"must have each name once; "local" is repeated"#),
         endpoint("a network that is none", json!({"network": {"allowedCidrs": ["160.79.104.0/40"]}}), "spec.network.allowedCidrs", "each must be a network such as 160.79.104.0/21"),
         endpoint("a single address", json!({"network": {"trustedProxies": ["10.0.0.1"]}}), "spec.network.trustedProxies", "a single address is written with /32 or /128"),
         origin("any origin", "*"),
@@ -203,7 +204,7 @@ fn wrong_endpoints() -> Vec<Wrong> {
         limit(Endpoint, "no memory that is", json!({"deployment": {"resources": {"limits": {"memory": "lots"}}}}), "spec.deployment.resources.limits.memory", "should match", "must match"),
         endpoint("a share beyond all", json!({"deployment": {"disruptionBudget": {"minAvailable": "150%"}}}), "spec.deployment.disruptionBudget.minAvailable", "must be a number from 0 or a share such as 50%"),
         endpoint("fewer than none", json!({"deployment": {"disruptionBudget": {"minAvailable": -1}}}), "spec.deployment.disruptionBudget.minAvailable", "must be a number from 0 or a share such as 50%"),
-        limit(Endpoint, "an unknown field", json!({"limit": {"burst": 5}}), "spec.limit", "unknown field", "unknown field; the fields here are: authorization, clients, cors, deployment, exposure, externalIssuer, limits, login"),
+        limit(Endpoint, "an unknown field", json!({"limit": {"burst": 5}}), "spec.limit", "unknown field", "unknown field; the known fields are: authorization, clients, console, cors, deployment, exposure, externalIssuer, limits, login"),
         limit(Endpoint, "an unknown field deep inside", json!({"exposure": {"none": {"really": true}}}), "spec.exposure.none.really", "unknown field", "unknown field"),
         name("a name that is too long", Endpoint, &"a".repeat(41), "at most 40", "at most 40"),
         name("a name that no Service can have", Endpoint, "mcp.agents", "beginning with a letter", "beginning with a letter"),
@@ -223,7 +224,7 @@ fn wrong_clients() -> Vec<Wrong> {
         redirect("a wildcard", "https://*.example.com/callback", wildcard),
         redirect("a wildcard path", "https://agent.example.com/*", wildcard),
         redirect("a fragment", "https://agent.example.com/callback#done", "must have no fragment (RFC 6749); remove everything from #"),
-        redirect("a script", "javascript://agent.example.com/%0aalert(1)", "are no callbacks; use https or the app's own scheme"),
+        redirect("a script", "javascript://agent.example.com/%0aalert(1)", "cannot be redirect URIs; use https or the app's own scheme"),
         redirect("a script that is no URI", "javascript:alert(1)", absolute),
         redirect("plain http", "http://agent.example.com/callback", "plain http is for localhost, 127.0.0.1 and [::1] only; use https"),
         redirect("http that begins like loopback", "http://127.0.0.1.example.com/callback", "plain http is for localhost, 127.0.0.1 and [::1] only; use https"),
@@ -234,7 +235,7 @@ fn wrong_clients() -> Vec<Wrong> {
         redirect("a line break", "https://agent.example.com/\ncallback", clean),
         redirect("a step back", "https://agent.example.com/a/../callback", clean),
         limit(Client, "an empty one", json!({"redirectUris": [""]}), "spec.redirectUris[0]", "should be at least 1 chars long", "must have at least 1 characters"),
-        limit(Client, "an unknown preset", json!({"preset": "claud"}), "spec.preset", r#"supported values: "claude", "chatgpt", "claude-code", "cursor", "vscode", "gemini-cli", "custom""#, r#"must be one of "claude", "chatgpt", "claude-code", "cursor", "vscode", "gemini-cli", "custom""#),
+        limit(Client, "an unknown preset", json!({"preset": "claud"}), "spec.preset", r#"supported values: "claude", "chatgpt", "claude-code", "cursor", "vscode", "gemini-cli", "codex", "opencode", "zed", "goose", "mcp-inspector", "n8n", "custom""#, r#"must be one of "claude", "chatgpt", "claude-code", "cursor", "vscode", "gemini-cli", "codex", "opencode", "zed", "goose", "mcp-inspector", "n8n", "custom""#),
         limit(Client, "empty scopes", json!({"scopes": []}), "spec.scopes", "should have at least 1 items", "must have at least 1 entries"),
         limit(Client, "no scopes", json!({"scopes": null}), "spec.scopes", "Required value", "is required"),
         limit(Client, "an unknown scope", json!({"scopes": ["workspaces:delete"]}), "spec.scopes[0]", scopes, scopes),
@@ -256,7 +257,7 @@ fn wrong_clients() -> Vec<Wrong> {
         limit(Client, "a rotation without an interval", secret(json!({"overlap": "1h"})), "spec.secret.rotation.interval", "Required value", "is required"),
         limit(Client, "a type that is none", json!({"type": "Secret"}), "spec.type", r#"supported values: "Confidential", "Public""#, r#"must be one of "Confidential", "Public""#),
         limit(Client, "an endpoint without a name", json!({"endpointRef": {"name": ""}}), "spec.endpointRef.name", "should be at least 1 chars long", "must have at least 1 characters"),
-        limit(Client, "an unknown field", json!({"redirectURIs": ["https://agent.example.com/callback"]}), "spec.redirectURIs", "unknown field", "unknown field; the fields here are: displayName, endpointRef, existingSecret, grants, preset, privateKeyJwt, redirectUris"),
+        limit(Client, "an unknown field", json!({"redirectURIs": ["https://agent.example.com/callback"]}), "spec.redirectURIs", "unknown field", "unknown field; the known fields are: displayName, endpointRef, existingSecret, grants, preset, privateKeyJwt, redirectUris"),
         client("keys twice", json!({"privateKeyJwt": {"jwks": {"keys": [{"kty": "RSA", "n": "n", "e": "e"}]}, "jwksUri": "https://agent.example.com/jwks"}}), "spec.privateKeyJwt", "must have exactly one of jwks and jwksUri"),
         client("keys nowhere", json!({"privateKeyJwt": {}}), "spec.privateKeyJwt", "must have exactly one of jwks and jwksUri"),
         limit(Client, "an empty key set", json!({"privateKeyJwt": {"jwks": {"keys": []}}}), "spec.privateKeyJwt.jwks.keys", "should have at least 1 items", "must have at least 1 entries"),

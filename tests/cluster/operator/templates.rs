@@ -42,7 +42,7 @@ async fn a_broken_template_says_so_once_until_it_is_mended() {
     let found = conditions("broken").await;
     assert_eq!(condition(&found, "Ready"), Some(("False".to_owned(), "Invalid".to_owned())));
     assert_eq!(condition(&found, "Stalled"), Some(("True".to_owned(), "Invalid".to_owned())));
-    let says = "spec.pod.env[0].value: there is no parameter \"tz\"; did you mean timezone?";
+    let says = "spec.pod.env[0].value: parameter \"tz\" does not exist; did you mean timezone?";
     assert!(found[0].message.contains(says), "{}", found[0].message);
     let events: Api<Event> = api(&client, &namespace);
     eventually("a Warning", async || {

@@ -84,7 +84,7 @@ async fn what_runs_goes_on_and_what_is_new_waits() {
     let name = form.value("grant").to_owned();
     browser.submit("/agents/revoke", &form.0).await;
     let page = browser.get("/agents").await;
-    assert!(page.text().contains("you took its access back"), "{}", page.text());
+    assert!(page.text().contains("you revoked its access"), "{}", page.text());
     let revoked =
         if stage.grants().get(&name).await.unwrap().spec.refresh.unwrap().generation > 0 { &tokens } else { &redeemed };
     assert_eq!(one.call(text(revoked, "access_token")).await, 401);

@@ -14,6 +14,7 @@ async fn told(server: &Server, owner: &Owner, workspace: &str) -> Vec<(&'static 
         ("logs", it.logs(owner, workspace, 10).await.err()),
         ("usage", it.agent(owner, workspace, Purpose::Look).await.err()),
         ("work", it.agent(owner, workspace, Purpose::Work).await.err()),
+        ("activity", it.agent(owner, workspace, Purpose::Journal).await.err()),
         ("start", it.start(owner, workspace, None).await.err()),
         ("stop", it.stop(owner, workspace).await.err()),
         ("restart", it.restart(owner, workspace, None).await.err()),
@@ -87,8 +88,12 @@ async fn a_role_binding_shares_and_its_end_unshares() {
             "logs" => assert!(refused.unwrap().contains("there is no pod")),
             _ => {
                 let refused = refused.unwrap_or_else(|| panic!("bob may {operation}"));
-                let verb = if operation == "work" { "work in" } else { operation };
-                assert!(refused.contains(&format!("belongs to ann; you may not {verb} it")), "{refused}");
+                let verb = match operation {
+                    "work" => "work in",
+                    "activity" => "see the activity in",
+                    other => other,
+                };
+                assert!(refused.contains(&format!("belongs to ann; you are not permitted to {verb} it")), "{refused}");
             }
         }
     }
@@ -96,6 +101,10 @@ async fn a_role_binding_shares_and_its_end_unshares() {
     stage.kubectl(&["create", "role", "exec", "--verb=create", "--resource=workspaces.portcullis.dev/exec", &named]);
     stage.kubectl(&["create", "rolebinding", "exec", "--role=exec", "--user=portcullis:agents:local:bob"]);
     eventually("bob may work", async || server.workspaces.agent(&bob, &id, Purpose::Work).await.ok()).await;
+
+    // Command lines may have secrets of the owner.
+    let refused = server.workspaces.agent(&bob, &id, Purpose::Journal).await.err().unwrap();
+    assert!(matches!(refused, Error::NotPermitted { .. }), "{refused}");
 
     stage.kubectl(&["delete", "rolebinding", "see", "exec"]);
     let begun = Instant::now();

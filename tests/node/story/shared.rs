@@ -49,7 +49,7 @@ async fn a_role_binding_shares_a_workspace_verb_by_verb_and_unshares_it() {
         let refused = bob.call(tool, &at("web", more)).await.unwrap_err();
         assert_eq!(
             refused,
-            format!("workspace \"web\" belongs to ann; you may not {verb} it: ask the owner"),
+            format!("workspace \"web\" belongs to ann; you are not permitted to {verb} it; ask the owner"),
             "{tool}"
         );
     }
@@ -62,7 +62,7 @@ async fn a_role_binding_shares_a_workspace_verb_by_verb_and_unshares_it() {
     })
     .await;
     let refused = bob.call("stop_workspace", &at(id, json!({}))).await.unwrap_err();
-    assert!(refused.contains("you may not stop it"), "{refused}");
+    assert!(refused.contains("you are not permitted to stop it"), "{refused}");
 
     role("switch", "patch", "");
     within("bob stops it", async || bob.call("stop_workspace", &at(id, json!({}))).await.ok()).await;
@@ -70,7 +70,7 @@ async fn a_role_binding_shares_a_workspace_verb_by_verb_and_unshares_it() {
     assert_eq!(started["status"], "running", "{started}");
     assert_eq!(ann.run("web", "cat notes.txt").await["stdout"], "ours\n");
     let refused = bob.call("delete_workspace", &at(id, json!({}))).await.unwrap_err();
-    assert!(refused.contains("you may not delete it"), "{refused}");
+    assert!(refused.contains("you are not permitted to delete it"), "{refused}");
     unknown(&eve, id).await;
 
     stage.kubectl(&["delete", "rolebinding", "see", "work", "switch"]);

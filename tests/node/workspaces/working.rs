@@ -87,7 +87,7 @@ async fn the_agent_keeps_its_binary_and_its_environment_to_itself() {
     assert_eq!(server.run("echo $TEMPLATE_SECRET").await.unwrap().stdout, format!("{secret}\n"));
     for path in ["/proc/self/environ", "/proc/1/environ", "/run/portcullis/portcullis", "/run/portcullis/agent.sock"] {
         let read = agent.read_file(&ReadFile { path: path.to_owned(), ..ReadFile::default() }).await;
-        assert!(read.unwrap_err().to_string().contains("the file tools do not go there"), "{path}");
+        assert!(read.unwrap_err().to_string().contains("the file tools cannot access it"), "{path}");
     }
     let processes = agents_processes();
     for kind in ["agent run --bare", "agent run --service", "agent connect"] {
@@ -99,7 +99,7 @@ async fn the_agent_keeps_its_binary_and_its_environment_to_itself() {
     assert!(server.run("cat /proc/1/environ").await.unwrap().stderr.contains("Permission denied"));
 
     let write = WriteFile { path: "/run/portcullis/portcullis".to_owned(), ..WriteFile::default() };
-    assert!(agent.write_file(&write).await.unwrap_err().to_string().contains("the file tools do not go there"));
+    assert!(agent.write_file(&write).await.unwrap_err().to_string().contains("the file tools cannot access it"));
     // Nor can a command: it is mounted read-only.
     let over = "cd /run/portcullis && cp /bin/true other; \
                 for how in 'cp other portcullis' 'mv -f other portcullis' 'rm -f portcullis'; do $how || echo refused; done; \

@@ -64,7 +64,7 @@ fn copy_at(
             }
             let folder = from.folder.child(from.name)?;
             let zone = guard.zone(&folder, folder.id, from.folder.id, from.zone)?;
-            guard.check_look(zone, from.path).map_err(io::Error::other)?;
+            guard.check_read(zone, from.path).map_err(io::Error::other)?;
             mkdirat(to, name, Mode::RWXU)?;
             let target = to.child(name)?;
             for entry in folder.entries()? {

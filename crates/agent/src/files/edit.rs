@@ -29,7 +29,7 @@ const DIFFED_LINES: usize = 100_000;
 /// The number of bytes that are shown of each line of a diff.
 const DIFF_WIDTH: usize = 500;
 /// The time to search for the shortest diff. After that, the diff may be longer, but it is still correct.
-const DIFF_PATIENCE: Duration = Duration::from_millis(500);
+const DIFF_TIME_LIMIT: Duration = Duration::from_millis(500);
 
 /// `POST /files/edit`.
 pub(super) fn edit(tree: &Tree, request: &EditFile) -> Result<Edited, Failure> {
@@ -62,7 +62,7 @@ fn load(spot: &Spot) -> Result<String, Failure> {
     let mut bytes = Vec::new();
     file.take(MAX_BYTES).read_to_end(&mut bytes).map_err(|error| fail::io("read", path, &error))?;
     String::from_utf8(bytes)
-        .map_err(|_| fail::conflict(format!("{} is no text in UTF-8: use a command to change it", path.display())))
+        .map_err(|_| fail::conflict(format!("{} is not UTF-8 text: use a command to change it", path.display())))
 }
 
 /// A replacement in a text.
@@ -112,7 +112,7 @@ impl<'a> Change<'a> {
     fn occurrences(&self, request: &EditFile, path: &Path) -> Result<u64, Failure> {
         let path = path.display();
         if self.old.is_empty() {
-            return Err(fail::invalid("old_text is empty: say what is to be replaced; write_file writes a whole file"));
+            return Err(fail::invalid("old_text is empty: pass the text to replace; write_file writes a whole file"));
         }
         if self.old == self.new {
             return Err(fail::invalid("old_text and new_text are the same: nothing would change"));
@@ -120,7 +120,7 @@ impl<'a> Change<'a> {
         let occurrences = occurrences(&self.lines, self.old);
         let Some((first, rest)) = occurrences.split_first() else {
             let hint = hint::nearest(self.text, self.old);
-            return Err(fail::conflict(format!("old_text is not in {path}: {hint}")));
+            return Err(fail::conflict(format!("old_text does not occur in {path}: {hint}")));
         };
         if request.replace_all {
             return Ok(self.lines.matches(self.old).count() as u64);
@@ -138,8 +138,8 @@ impl<'a> Change<'a> {
             if occurrences.len() == COUNTED { format!("at least {COUNTED}") } else { occurrences.len().to_string() };
         let more = if occurrences.len() > NAMED { ", …" } else { "" };
         Err(fail::conflict(format!(
-            "old_text is {count} times in {path}, at the lines {lines}{more}: add lines around it until it is there \
-             once, or set replace_all"
+            "old_text occurs {count} times in {path}, at the lines {lines}{more}: add surrounding lines until it is \
+             unique, or set replace_all"
         )))
     }
 }
@@ -238,7 +238,7 @@ fn diff(path: &str, before: &str, after: &str) -> String {
         }
     }
     if left_out > 0 {
-        let _ = writeln!(text, "[… {left_out} more lines of the diff are left out …]");
+        let _ = writeln!(text, "[… {left_out} more lines of the diff omitted …]");
     }
     text
 }
@@ -249,7 +249,7 @@ fn hunks(before: &[&str], after: &[&str]) -> Vec<Vec<DiffOp>> {
     let numbers = IdentifyDistinct::<u32>::new(before, 0..before.len(), after, 0..after.len());
     let (old, new) = (numbers.old_lookup(), numbers.new_lookup());
     let mut changes = Compact::new(Replace::new(Capture::new()), old, new);
-    let deadline = Some((Instant::now() + DIFF_PATIENCE).into_std());
+    let deadline = Some((Instant::now() + DIFF_TIME_LIMIT).into_std());
     let Ok(()) = myers::diff_deadline(&mut changes, old, numbers.old_range(), new, numbers.new_range(), deadline);
     changes.into_inner().into_inner().into_grouped_ops(CONTEXT)
 }

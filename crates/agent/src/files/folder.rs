@@ -108,7 +108,7 @@ impl Folder {
         let stat = fstat(&file).map_err(|error| failed(error.into()))?;
         must_be_file(path, kind(&stat))?;
         let zone = guard.zone(&file, Id::of(&stat), self.id, zone).map_err(failed)?;
-        guard.check_look(zone, path)?;
+        guard.check_read(zone, path)?;
         let file = File::from(file);
         let metadata = file.metadata().map_err(failed)?;
         Ok((file, metadata))
@@ -154,10 +154,10 @@ impl AsFd for Folder {
 pub(super) fn must_be_file(path: &Path, kind: FileType) -> Result<(), Failure> {
     let what = match kind {
         FileType::RegularFile => return Ok(()),
-        FileType::Directory => "a folder, not a file: list_files shows what is in it",
+        FileType::Directory => "a folder, not a file: use list_files",
         FileType::Fifo => "a named pipe, not a file: use it by a command",
         FileType::Socket => "a socket, not a file: use it by a command",
-        FileType::Symlink => "a link that was made just now: try again",
+        FileType::Symlink => "a link that was just created: try again",
         _ => "a device, not a file: use it by a command",
     };
     Err(fail::conflict(format!("{} is {what}", path.display())))

@@ -120,7 +120,7 @@ impl Guard {
     }
 
     /// Fails if files in this zone must not be read.
-    pub(super) fn check_look(&self, zone: Zone, path: &Path) -> Result<(), Failure> {
+    pub(super) fn check_read(&self, zone: Zone, path: &Path) -> Result<(), Failure> {
         match zone {
             Zone::Open | Zone::Output => Ok(()),
             Zone::Own | Zone::Kernel => Err(self.refusal(zone, path)),
@@ -145,7 +145,7 @@ impl Guard {
             ),
             (_, None) => "belongs to the workspace's agent".to_owned(),
         };
-        FailureKind::Denied.because(format!("{path} {why}: the file tools do not go there; use run_command instead"))
+        FailureKind::Denied.because(format!("{path} {why}: the file tools cannot access it; use run_command instead"))
     }
 }
 

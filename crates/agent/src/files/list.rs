@@ -41,10 +41,10 @@ pub(super) fn list_most(tree: &Tree, request: &ListFiles, most: usize) -> Result
     let depth = within("depth", request.depth, 1, &(1..=MAX_DEPTH))?;
     let limit = within("limit", request.limit, USUAL, &(1..=MOST))? as usize;
     let max_bytes = within("max_bytes", request.max_bytes, USUAL_PAGE, &(1..=MOST_BYTES))?;
-    let root = tree.follow(request.path.as_deref().unwrap_or("."), Access::Look)?;
+    let root = tree.follow(request.path.as_deref().unwrap_or("."), Access::Read)?;
     let failed = |error| fail::io("list", &root.path, &error);
     if kind(&root.stat().map_err(failed)?) != FileType::Directory {
-        return Err(fail::conflict(format!("{} is a file, not a folder: read_file shows it", root.path.display())));
+        return Err(fail::conflict(format!("{} is a file, not a folder: use read_file", root.path.display())));
     }
     let deadline = tree.deadline(PATIENCE);
     let mut found: BTreeMap<PathBuf, Stat> = BTreeMap::new();
@@ -100,7 +100,7 @@ fn open(root: &Spot, path: &Path) -> io::Result<Option<Folder>> {
     for name in path {
         let next = folder.child(name)?;
         zone = root.guard.zone(&next, next.id, folder.id, zone)?;
-        if root.guard.check_look(zone, path).is_err() {
+        if root.guard.check_read(zone, path).is_err() {
             return Ok(None);
         }
         folder = next;

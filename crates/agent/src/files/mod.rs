@@ -27,8 +27,9 @@ mod walk;
 mod write;
 
 use crate::{
-    answer::{Answer, Asked},
-    protocol::{Failure, FailureKind},
+    answer::{Answer, Asked, By},
+    journal::{Journal, on_move, on_path},
+    protocol::{EditFile, Failure, FailureKind, MovePath, Operation, OperationKind, RemovePath, WriteFile},
 };
 use axum::{
     Json, Router,
@@ -49,27 +50,33 @@ const MAX_BODY: usize = 33 * 1024 * 1024;
 #[derive(Clone)]
 pub struct Files {
     tree: Tree,
+    journal: Journal,
     slots: Arc<Semaphore>,
 }
 
 impl Files {
-    /// File operations within `reach`. Relative paths start at `home`.
+    /// File operations within `reach`. Relative paths start at `home`. Changes are recorded in the journal.
     #[must_use]
-    pub fn new(home: PathBuf, reach: Reach) -> Self {
-        Self { tree: Tree::new(home, reach), slots: Arc::new(Semaphore::new(limits::AT_ONCE)) }
+    pub fn new(home: PathBuf, reach: Reach, journal: Journal) -> Self {
+        Self { tree: Tree::new(home, reach), journal, slots: Arc::new(Semaphore::new(limits::AT_ONCE)) }
     }
 
     /// The routes `/files/*`.
     pub fn router(self) -> Router {
+        let written = |file: &WriteFile| on_path(OperationKind::WriteFile, &file.path);
+        let appended = |file: &WriteFile| on_path(OperationKind::AppendFile, &file.path);
+        let edited = |edit: &EditFile| on_path(OperationKind::EditFile, &edit.path);
+        let moved = |path: &MovePath| on_move(&path.from, &path.to);
+        let removed = |path: &RemovePath| on_path(OperationKind::RemovePath, &path.path);
         Router::new()
-            .route("/files/list", route(list::list))
-            .route("/files/read", route(read::read))
-            .route("/files/write", route(write::write))
-            .route("/files/append", route(write::append))
-            .route("/files/edit", route(edit::edit))
-            .route("/files/search", route(search::search))
-            .route("/files/move", route(paths::rename))
-            .route("/files/remove", route(paths::remove))
+            .route("/files/list", read_route(list::list))
+            .route("/files/read", read_route(read::read))
+            .route("/files/write", change_route(write::write, written))
+            .route("/files/append", change_route(write::append, appended))
+            .route("/files/edit", change_route(edit::edit, edited))
+            .route("/files/search", read_route(search::search))
+            .route("/files/move", change_route(paths::rename, moved))
+            .route("/files/remove", change_route(paths::remove, removed))
             .layer(DefaultBodyLimit::max(MAX_BODY))
             .with_state(self)
     }
@@ -79,7 +86,7 @@ impl Files {
         &self,
         work: impl FnOnce(&Tree) -> Result<A, Failure> + Send + 'static,
     ) -> Result<A, Failure> {
-        let ended = || FailureKind::Internal.because("the agent ended while it worked on files: try again");
+        let ended = || FailureKind::Internal.because("the agent ended during the file operation: try again");
         let slot = timeout(limits::PATIENCE, Arc::clone(&self.slots).acquire_owned());
         let slot = slot.await.map_err(|_| busy())?.map_err(|_| ended())?;
         let cancel = Cancel::default();
@@ -96,24 +103,46 @@ impl Files {
 }
 
 fn stuck() -> Failure {
-    FailureKind::Internal.because("the file system does not answer: look at what was done before you try again")
+    FailureKind::Internal.because("the file system does not respond: check what was done before you try again")
 }
 
 fn busy() -> Failure {
     FailureKind::Exhausted.because(format!(
-        "{} requests work on the files of this workspace, which is the most at once: try again when one has ended",
+        "the limit of {} concurrent file operations in this workspace is reached: try again when one has ended",
         limits::AT_ONCE
     ))
 }
 
-/// The route of an operation.
-fn route<Q, A>(operation: fn(&Tree, &Q) -> Result<A, Failure>) -> MethodRouter<Files>
+/// The route of an operation that only reads.
+fn read_route<Q, A>(operation: fn(&Tree, &Q) -> Result<A, Failure>) -> MethodRouter<Files>
 where
     Q: DeserializeOwned + Send + 'static,
     A: Serialize + Send + 'static,
 {
     post(move |State(files): State<Files>, Asked(question): Asked<Q>| async move {
         let answer: Answer<A> = files.work(move |tree| operation(tree, &question)).await.map(Json);
+        answer
+    })
+}
+
+/// The route of an operation that changes files. What begins is recorded in the journal, even if its client leaves.
+fn change_route<Q, A>(
+    operation: fn(&Tree, &Q) -> Result<A, Failure>,
+    recorded: fn(&Q) -> Operation,
+) -> MethodRouter<Files>
+where
+    Q: DeserializeOwned + Send + 'static,
+    A: Serialize + Send + 'static,
+{
+    post(move |State(files): State<Files>, By(actor): By, Asked(question): Asked<Q>| async move {
+        let journal = files.journal.clone();
+        let changed = files.work(move |tree| {
+            let recording = journal.begin(actor, recorded(&question));
+            let result = operation(tree, &question);
+            recording.end(&result);
+            result
+        });
+        let answer: Answer<A> = changed.await.map(Json);
         answer
     })
 }

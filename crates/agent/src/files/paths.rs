@@ -6,7 +6,7 @@ use crate::files::{
     folder::{Folder, kind},
     limits::{CHANGE_PATIENCE, Deadline},
     remove::all_of,
-    tree::{Place, Spot, Tree, names_folder},
+    tree::{Spot, Target, Tree, names_folder},
     write::Unfinished,
 };
 use crate::protocol::{Failure, FailureKind, MovePath, Moved, RemovePath, Removed};
@@ -28,7 +28,7 @@ pub(super) fn rename(tree: &Tree, request: &MovePath) -> Result<Moved, Failure> 
     let failed = |error| fail::io("move", &from.path, &error);
     let is_folder = kind(&from.stat().map_err(failed)?) == FileType::Directory;
     if to.path == from.path {
-        return Err(fail::invalid(format!("{} is there already: `from` and `to` are the same", from.path.display())));
+        return Err(fail::invalid(format!("{} exists already: `from` and `to` are the same", from.path.display())));
     }
     if to.path.starts_with(&from.path) {
         return Err(fail::invalid(format!("{} cannot be moved into itself", from.path.display())));
@@ -36,10 +36,10 @@ pub(super) fn rename(tree: &Tree, request: &MovePath) -> Result<Moved, Failure> 
     if let Ok(there) = to.stat() {
         let to = to.path.display();
         if kind(&there) == FileType::Directory {
-            return Err(fail::conflict(format!("{to} is a folder: name the new path in it, or remove it first")));
+            return Err(fail::conflict(format!("{to} is a folder: pass a path in it, or remove it first")));
         }
         if !request.overwrite {
-            return Err(fail::conflict(format!("{to} is there already: set overwrite to replace it")));
+            return Err(fail::conflict(format!("{to} exists already: set overwrite to replace it")));
         }
         if is_folder {
             return Err(fail::conflict(format!("{to} is a file, and a folder cannot replace it: remove it first")));
@@ -50,7 +50,7 @@ pub(super) fn rename(tree: &Tree, request: &MovePath) -> Result<Moved, Failure> 
     }
     let target = to.path.clone();
     let gone = || fail::conflict(format!("{} is a folder", target.display()));
-    let to = to.into_place()?.ok_or_else(gone)?;
+    let to = to.into_target()?.ok_or_else(gone)?;
     let name = from.rest.first().map(AsRef::as_ref).unwrap_or_default();
     match give_name((&from.folder, name), &to, request.overwrite) {
         Err(error) if error.kind() == ErrorKind::CrossesDevices => across(&from, name, &to, request.overwrite)?,
@@ -61,7 +61,7 @@ pub(super) fn rename(tree: &Tree, request: &MovePath) -> Result<Moved, Failure> 
 }
 
 /// Renames an entry. Without `overwrite`, fails if the new name exists, even if it was created just now.
-fn give_name((folder, name): (&Folder, &OsStr), to: &Place, overwrite: bool) -> io::Result<()> {
+fn give_name((folder, name): (&Folder, &OsStr), to: &Target, overwrite: bool) -> io::Result<()> {
     let plainly = || Ok(renameat(folder, name, &to.folder, &to.name)?);
     if overwrite {
         return plainly();
@@ -74,10 +74,10 @@ fn give_name((folder, name): (&Folder, &OsStr), to: &Place, overwrite: bool) -> 
 }
 
 /// Moves to another file system: copies everything next to the new path, renames the copy, then removes the original.
-fn across(from: &Spot, name: &OsStr, to: &Place, overwrite: bool) -> Result<(), Failure> {
+fn across(from: &Spot, name: &OsStr, to: &Target, overwrite: bool) -> Result<(), Failure> {
     let failed = |error| fail::io("copy to another file system", &from.path, &error);
     let (_beside, folder) = Unfinished::folder(&to.folder)
-        .map_err(|error| fail::io("make a folder in", to.path.parent().unwrap_or(&to.path), &error))?;
+        .map_err(|error| fail::io("create a folder in", to.path.parent().unwrap_or(&to.path), &error))?;
     let source = Source { folder: &from.folder, name, path: &from.path, zone: from.zone };
     let copied = OsStr::new("copy");
     copy(source, (&folder, copied), &from.guard, &Deadline::after(CHANGE_PATIENCE)).map_err(failed)?;
@@ -100,7 +100,7 @@ pub(super) fn remove(tree: &Tree, request: &RemovePath) -> Result<Removed, Failu
     if is_folder && !request.recursive {
         unlinkat(&spot.folder, name, AtFlags::REMOVEDIR).map_err(io::Error::from).map_err(|error| {
             if error.kind() == ErrorKind::DirectoryNotEmpty {
-                fail::conflict(format!("{} is a folder with something in it: set recursive", path.display()))
+                fail::conflict(format!("{} is not an empty folder: set recursive", path.display()))
             } else {
                 failed(error)
             }
@@ -117,11 +117,11 @@ fn not_all(path: &Path, is_folder: bool, error: &io::Error) -> Failure {
     let path = path.display();
     match error.kind() {
         ErrorKind::PermissionDenied if is_folder => FailureKind::Denied.because(format!(
-            "cannot remove all of {path}: the workspace's user may not change some folder in it. If that is its own, \
-             `chmod -R u+w {path}` helps. Some of it may be gone"
+            "cannot remove all of {path}: the workspace's user cannot change a folder in it. If the user owns it, run \
+             `chmod -R u+w {path}`. Part of it may have been removed"
         )),
         ErrorKind::TimedOut => FailureKind::TooLarge.because(format!(
-            "{path} is large: after {} seconds some of it is left. Remove it again to go on, or use run_command",
+            "{path} is large: after {} seconds a part is left. Remove it again to continue, or use run_command",
             CHANGE_PATIENCE.as_secs()
         )),
         _ => failure,

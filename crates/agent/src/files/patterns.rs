@@ -33,7 +33,7 @@ pub(super) struct LineRegex {
 /// Compiles a regular expression that matches within a line.
 pub(super) fn regex(pattern: &str) -> Result<LineRegex, Failure> {
     if pattern.is_empty() {
-        return Err(fail::invalid("pattern is empty: say what to search for"));
+        return Err(fail::invalid("pattern is empty: pass a regular expression"));
     }
     if pattern.len() > LONGEST {
         return Err(fail::invalid(format!(
@@ -56,8 +56,8 @@ pub(super) fn regex(pattern: &str) -> Result<LineRegex, Failure> {
             ));
         }
         fail::invalid(format!(
-            "pattern is no regular expression that matches within a line: {error}. Put a backslash before characters \
-             such as ( [ {{ . * + ? to search for them as they are"
+            "pattern is not a valid regular expression for a line: {error}. Put a backslash before characters such as \
+             ( [ {{ . * + ? to search for them literally"
         ))
     })?;
     Ok(LineRegex { matcher, longest_line: LONGEST_LINE })
@@ -93,8 +93,8 @@ impl Glob {
         };
         match GlobBuilder::new(&pattern).literal_separator(true).build() {
             Ok(glob) if !wanted.is_empty() => Ok(Self { matcher: glob.compile_matcher(), others }),
-            Ok(_) => Err(fail::invalid("glob is empty: leave it out to search all files")),
-            Err(error) => Err(fail::invalid(format!("glob {text:?} cannot be read: {}", error.kind()))),
+            Ok(_) => Err(fail::invalid("glob is empty: omit it to search all files")),
+            Err(error) => Err(fail::invalid(format!("glob {text:?} is invalid: {}", error.kind()))),
         }
     }
 

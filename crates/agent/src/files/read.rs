@@ -31,10 +31,10 @@ pub(super) fn read(tree: &Tree, request: &ReadFile) -> Result<FileContent, Failu
         return Err(fail::invalid(format!("end_line {last} is before start_line {first}")));
     }
     if by_lines && request.start_byte.is_some() {
-        return Err(fail::invalid("start_byte goes without start_line and end_line: leave out either"));
+        return Err(fail::invalid("start_byte cannot be combined with start_line and end_line: omit either"));
     }
     let last = last.min(first.saturating_add(most_lines - 1));
-    let spot = tree.follow(&request.path, Access::Look)?;
+    let spot = tree.follow(&request.path, Access::Read)?;
     let (file, metadata) = spot.open()?;
     let path = spot.path;
     let failed = |error| fail::io("read", &path, &error);
@@ -58,7 +58,7 @@ pub(super) fn read(tree: &Tree, request: &ReadFile) -> Result<FileContent, Failu
             }
             Found::NoText { start } if by_lines => {
                 return Err(fail::invalid(format!(
-                    "{} is no text in UTF-8 there: pass start_byte {start} instead of lines to get its bytes",
+                    "{} is not UTF-8 text there: pass start_byte {start} instead of lines to read its bytes",
                     path.display()
                 )));
             }

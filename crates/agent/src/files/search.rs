@@ -54,7 +54,7 @@ pub(super) fn search_until(tree: &Tree, request: &SearchFiles, deadline: &Deadli
     let max_bytes = within("max_bytes", request.max_bytes, USUAL_PAGE, &(1..=MOST_BYTES))?;
     let glob = request.glob.as_deref().map(Glob::new).transpose()?;
     let wanted = |path: &Path| glob.as_ref().is_none_or(|glob| glob.fits(path));
-    let root = tree.follow(request.path.as_deref().unwrap_or("."), Access::Look)?;
+    let root = tree.follow(request.path.as_deref().unwrap_or("."), Access::Read)?;
     let failed = |error| fail::io("search", &root.path, &error);
     let is_folder = kind(&root.stat().map_err(failed)?) == FileType::Directory;
     let mut search = Search {
@@ -206,8 +206,8 @@ impl Search<'_> {
         }
         if unused_rules > 0 {
             notes.push(format!(
-                "{unused_rules} ignore files, or lines in them, do not count: they are no regular files, too large or \
-                 not valid"
+                "{unused_rules} ignore files, or lines in them, have no effect: they are not regular files, too large \
+                 or invalid"
             ));
         }
         results.note = (!notes.is_empty()).then(|| notes.join("; "));

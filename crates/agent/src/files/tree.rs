@@ -34,7 +34,7 @@ const WRITERS: usize = 32;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
     /// Read.
-    Look,
+    Read,
     /// Change.
     Change,
 }
@@ -116,7 +116,7 @@ impl Tree {
         let (path, reach) = (spot.path.as_path(), &self.shared.reach);
         if self.home()?.starts_with(path) {
             return Err(FailureKind::Denied.because(format!(
-                "{} is or holds the workspace's home folder, which cannot be {done}: name what is in it",
+                "{} is or contains the workspace's home folder, which cannot be {done}: pass a path in it",
                 path.display()
             )));
         }
@@ -148,10 +148,10 @@ impl Tree {
 
     fn resolve(&self, path: &str, access: Access, last: Last) -> Result<Spot, Failure> {
         if path.is_empty() {
-            return Err(fail::invalid("the path is empty: name a file or folder; `.` is the home folder"));
+            return Err(fail::invalid("the path is empty: pass a file or folder; `.` is the home folder"));
         }
         if path.contains('\0') {
-            return Err(fail::invalid("the path has a NUL character, which no file's name can have: leave it out"));
+            return Err(fail::invalid("the path has a NUL character, which file names cannot have: remove it"));
         }
         check_length(path)?;
         let home = self.home()?;
@@ -187,24 +187,24 @@ impl Tree {
             Last::Keep => walk.end_above().map_err(failed)?,
         };
         match access {
-            Access::Look => spot.guard.check_look(spot.zone, &spot.path)?,
+            Access::Read => spot.guard.check_read(spot.zone, &spot.path)?,
             Access::Change => spot.guard.check_change(spot.zone, &spot.path)?,
         }
         let temporary = self.shared.reach.temporary.as_deref().and_then(|folder| fs::canonicalize(folder).ok());
         let in_reach = !self.confined()
             || [Some(&home), temporary.as_ref()].into_iter().flatten().any(|open| spot.path.starts_with(open))
-            || access == Access::Look && spot.zone == Zone::Output;
+            || access == Access::Read && spot.zone == Zone::Output;
         if !in_reach {
             let temporary = temporary.map(|folder| format!(", or in {}, which is $TMPDIR", folder.display()));
             return Err(FailureKind::Denied.because(format!(
-                "{path} leads out of the workspace's home folder: use paths in {}{}",
+                "{path} is outside of the workspace's home folder: use paths in {}{}",
                 home.display(),
                 temporary.unwrap_or_default()
             )));
         }
         if names_folder(path) && spot.stat().is_ok_and(|stat| kind(&stat) != FileType::Directory) {
             let spot = spot.path.display();
-            return Err(fail::conflict(format!("{path} names a folder, but {spot} is not one: leave the slash out")));
+            return Err(fail::conflict(format!("{path} requires a folder, but {spot} is not one: remove the slash")));
         }
         Ok(spot)
     }
@@ -233,25 +233,25 @@ impl Spot {
     }
 
     /// The parent folder, created if it is missing, and the name in it; `None` for the root.
-    pub(super) fn into_place(self) -> Result<Option<Place>, Failure> {
+    pub(super) fn into_target(self) -> Result<Option<Target>, Failure> {
         let Self { path, mut folder, mut zone, rest, guard } = self;
         let Some((name, above)) = rest.split_last() else { return Ok(None) };
         let depth = path.components().count() - rest.len();
         for (index, missing) in above.iter().enumerate() {
             let at: PathBuf = path.components().take(depth + index + 1).collect();
-            let failed = |error| fail::io("make the folder", &at, &error);
+            let failed = |error| fail::io("create the folder", &at, &error);
             let next = folder.child_or_new(missing).map_err(failed)?;
             zone = guard.zone(&next, next.id, folder.id, zone).map_err(failed)?;
             guard.check_change(zone, &at)?;
             folder = next;
         }
-        Ok(Some(Place { name: name.clone(), path, folder }))
+        Ok(Some(Target { name: name.clone(), path, folder }))
     }
 }
 
 /// A name in an open folder.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Target {
     pub path: PathBuf,
     pub folder: Folder,
     pub name: OsString,
@@ -311,7 +311,7 @@ impl Walk {
     /// Goes to the entry with this name. Returns the target of a link to follow. `named` is the whole path, for
     /// messages.
     fn down(&mut self, name: OsString, follow: bool, named: &Path) -> io::Result<Option<PathBuf>> {
-        let refusal = self.guard.check_look(self.zone(), named);
+        let refusal = self.guard.check_read(self.zone(), named);
         match (refusal, self.step(name, follow)) {
             // The kernel's links lead to files that other processes have open.
             (Err(refusal), Ok(Some(_)) | Err(_)) => Err(io::Error::other(refusal)),
@@ -381,7 +381,7 @@ impl Walk {
 }
 
 fn moved() -> io::Error {
-    io::Error::other("a folder on the way was moved just now: try again")
+    io::Error::other("a folder of the path was just moved: try again")
 }
 
 /// Whether a path must name a folder by its form (POSIX.1-2024, Base Definitions §4.16).

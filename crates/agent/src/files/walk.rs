@@ -89,7 +89,7 @@ impl<'a> Walk<'a> {
                     Ok((folder, zone))
                 });
                 match zone {
-                    Ok((folder, zone)) if self.guard.check_look(zone, &full).is_ok() => {
+                    Ok((folder, zone)) if self.guard.check_read(zone, &full).is_ok() => {
                         if self.enter(folder, zone, path).is_err() {
                             self.unread += 1;
                         }

@@ -4,7 +4,7 @@ use crate::files::{
     fail,
     folder::{Folder, Id, kind, must_be_file},
     limits::MAX_BYTES,
-    tree::{Access, Place, Spot, Tree, names_folder},
+    tree::{Access, Spot, Target, Tree, names_folder},
 };
 use crate::protocol::{Encoding, Failure, FailureKind, WriteFile, Written};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -66,7 +66,7 @@ pub(super) fn append(tree: &Tree, request: &WriteFile) -> Result<Written, Failur
     // The file may have been replaced by a device or a pipe in the meantime.
     let now = rustix::fs::fstat(&file).map_err(|error| failed(error.into()))?;
     if Id::of(&now) != Id::of(&old) {
-        return Err(fail::conflict(format!("{} was replaced just now: try again", path.display())));
+        return Err(fail::conflict(format!("{} was just replaced: try again", path.display())));
     }
     let zone = spot.guard.zone(&file, Id::of(&now), spot.folder.id, spot.zone).map_err(failed)?;
     spot.guard.check_change(zone, &path)?;
@@ -101,7 +101,7 @@ pub(super) fn check_size(bytes: u64) -> Result<(), Failure> {
     }
     Err(FailureKind::TooLarge.because(format!(
         "the file would have {bytes} bytes, and at most {MAX_BYTES} can be written at once: write the first part, then \
-         the others with append, or make it by a command"
+         append the others with append, or create the file by a command"
     )))
 }
 
@@ -114,11 +114,11 @@ pub(super) fn replace(spot: Spot, content: &[u8], mode: Option<u32>) -> Result<b
     let path = spot.path.clone();
     let failed = |error| fail::io("write", &path, &error);
     let old = existing(&spot)?;
-    let Some(Place { folder, name, .. }) = spot.into_place()? else {
+    let Some(Target { folder, name, .. }) = spot.into_target()? else {
         return must_be_file(&path, FileType::Directory).map(|()| false);
     };
     let (unfinished, mut file) = Unfinished::file(&folder)
-        .map_err(|error| fail::io("make a file in", path.parent().unwrap_or(&path), &error))?;
+        .map_err(|error| fail::io("create a file in", path.parent().unwrap_or(&path), &error))?;
     file.write_all(content).map_err(failed)?;
     if let Some(old) = &old {
         keep_owner(&file, old).map_err(failed)?;
@@ -232,5 +232,5 @@ fn permissions(text: &str) -> Result<u32, Failure> {
     u32::from_str_radix(digits, 8)
         .ok()
         .filter(|mode| octal && *mode <= 0o7777)
-        .ok_or_else(|| fail::invalid(format!("mode {text:?} is no permissions in octal: write it like 644 or 755")))
+        .ok_or_else(|| fail::invalid(format!("mode {text:?} is not octal permissions; for example 644 or 755")))
 }

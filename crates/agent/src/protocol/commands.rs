@@ -65,32 +65,32 @@ pub enum CommandEvent {
     Failure(Failure),
 }
 
-/// How a command went.
+/// The result of a command.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CommandResult {
-    /// The exit code; 128 and the signal's number if a signal ended it. Left out while it runs.
+    /// The exit code; 128 plus the signal number if a signal ended it. Omitted while it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
     /// Standard output; only its beginning and end if `truncated`.
     pub stdout: String,
     /// Standard error; only its beginning and end if `truncated`.
     pub stderr: String,
-    /// How long it ran, in milliseconds.
+    /// The duration in milliseconds.
     pub duration_ms: u64,
-    /// Whether stdout or stderr was too long to show whole. `stdout_file` and `stderr_file` have the rest.
+    /// Whether stdout or stderr is shortened. `stdout_file` and `stderr_file` have all of it.
     pub truncated: bool,
-    /// Whether it was ended because its time was up.
+    /// Whether the command was ended because of a timeout.
     pub timed_out: bool,
-    /// What still runs of it, for process_output, send_input and stop_process.
+    /// The id of the running process, for process_output, send_input and stop_process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process_id: Option<u32>,
-    /// The file in the workspace with all of stdout, where it is not all shown here.
+    /// The file in the workspace with all of stdout, if stdout is shortened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stdout_file: Option<String>,
-    /// The file in the workspace with all of stderr, where it is not all shown here.
+    /// The file in the workspace with all of stderr, if stderr is shortened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stderr_file: Option<String>,
-    /// What else to know, such as what to do next.
+    /// Additional information, such as the next step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }

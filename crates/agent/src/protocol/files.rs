@@ -26,40 +26,40 @@ pub struct ListFiles {
     pub max_bytes: Option<u64>,
 }
 
-/// What is in a folder.
+/// The content of a folder.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FileList {
     /// The folder.
     pub path: String,
-    /// Sorted by path; folders before what is in them.
+    /// The entries, sorted by path; a folder precedes its content.
     pub entries: Vec<FileEntry>,
-    /// Whether there are more than are listed.
+    /// Whether there are more entries.
     pub truncated: bool,
-    /// How many entries there are on all pages.
+    /// The number of entries on all pages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total: Option<u64>,
-    /// Pass it as `offset` for the next page.
+    /// The `offset` of the next page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_offset: Option<u64>,
 }
 
-/// One entry of a folder.
+/// An entry of a folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FileEntry {
-    /// Its path, for the other tools.
+    /// The path, for the other tools.
     pub path: String,
-    /// What it is.
+    /// The kind of the entry.
     pub kind: FileKind,
-    /// Its size in bytes, for files.
+    /// The size of a file in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
-    /// When its content last changed.
+    /// The time of the last change of the content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub modified_at: Option<Timestamp>,
 }
 
-/// What an entry of a folder is.
+/// The kind of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
@@ -111,34 +111,34 @@ impl ReadFile {
 pub struct FileContent {
     /// The file.
     pub path: String,
-    /// The text, or its bytes in base64. Empty where it is a picture that is shown beside this.
+    /// The text, or the bytes in base64. Empty for a picture that is returned as an image.
     pub content: String,
-    /// How `content` is written.
+    /// The encoding of `content`.
     pub encoding: Encoding,
     /// The media type, guessed from the name and the first bytes.
     pub mime_type: String,
     /// The size of the whole file in bytes.
     pub size: u64,
-    /// The first line that `content` has, from 1, where lines were read.
+    /// The first line of `content`, from 1, if lines were read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_line: Option<u64>,
-    /// The last line that it has.
+    /// The last line of `content`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end_line: Option<u64>,
-    /// How many lines the file has, where it is text of at most 16 MiB.
+    /// The number of lines of the file, if it is text of at most 16 MiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total_lines: Option<u64>,
-    /// Whether the file goes on after `content`.
+    /// Whether the file continues after `content`.
     pub truncated: bool,
-    /// Pass it as start_line for what follows, where that starts with a line.
+    /// The `start_line` of the next part, if it begins with a line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_start_line: Option<u64>,
-    /// Pass it as start_byte for what follows, where that starts within a line, or the file is read by bytes.
+    /// The `start_byte` of the next part, if it begins within a line or the file is read by bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_start_byte: Option<u64>,
 }
 
-/// How content is written.
+/// The encoding of content.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
@@ -170,9 +170,9 @@ pub struct WriteFile {
 pub struct Written {
     /// The file.
     pub path: String,
-    /// Its size in bytes.
+    /// The size in bytes.
     pub size: u64,
-    /// Whether it was not there before.
+    /// Whether the file is new.
     pub created: bool,
 }
 
@@ -196,9 +196,9 @@ pub struct EditFile {
 pub struct Edited {
     /// The file.
     pub path: String,
-    /// How many places were changed.
+    /// The number of replacements.
     pub replacements: u64,
-    /// What changed, as a unified diff; shortened where it is long.
+    /// The change as a unified diff, shortened if it is long.
     pub diff: String,
 }
 
@@ -225,20 +225,20 @@ pub struct SearchFiles {
     pub max_bytes: Option<u64>,
 }
 
-/// What a search found.
+/// The results of a search.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SearchResults {
-    /// Sorted by path and line.
+    /// The matches, sorted by path and line.
     pub matches: Vec<SearchMatch>,
-    /// Whether there may be more.
+    /// Whether there may be more matches.
     pub truncated: bool,
-    /// How many matches there are on all pages, where all were counted.
+    /// The number of matches on all pages, if all were counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total: Option<u64>,
-    /// Pass it as `offset` for the next page.
+    /// The `offset` of the next page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_offset: Option<u64>,
-    /// What else to know, such as why it stopped early.
+    /// Additional information, such as why the search stopped early.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }
@@ -248,9 +248,9 @@ pub struct SearchResults {
 pub struct SearchMatch {
     /// The file.
     pub path: String,
-    /// The line's number, from 1.
+    /// The line number, from 1.
     pub line: u64,
-    /// The line; only the part around the match where it is long.
+    /// The line; only the part around the match if it is long.
     pub text: String,
 }
 
@@ -266,12 +266,12 @@ pub struct MovePath {
     pub overwrite: bool,
 }
 
-/// What was moved.
+/// A file or folder that was moved.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Moved {
-    /// Where it was.
+    /// The old path.
     pub from: String,
-    /// Where it is.
+    /// The new path.
     pub to: String,
 }
 
@@ -285,9 +285,9 @@ pub struct RemovePath {
     pub recursive: bool,
 }
 
-/// What was removed.
+/// A file or folder that was removed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Removed {
-    /// Where it was.
+    /// The old path.
     pub path: String,
 }

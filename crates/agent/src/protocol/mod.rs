@@ -7,6 +7,7 @@
 mod commands;
 mod failure;
 mod files;
+mod journal;
 mod processes;
 mod usage;
 
@@ -17,6 +18,7 @@ pub use self::{
         EditFile, Edited, Encoding, FileContent, FileEntry, FileKind, FileList, ListFiles, MovePath, Moved, ReadFile,
         RemovePath, Removed, SearchFiles, SearchMatch, SearchResults, WriteFile, Written,
     },
+    journal::{ACTOR_HEADER, Actor, JournalEntry, JournalPage, JournalRequest, Operation, OperationKind, Outcome},
     processes::{Input, Process, ProcessOutput, ProcessOutputRequest, Processes},
     usage::{Amount, Usage},
 };
@@ -27,6 +29,8 @@ use serde::{Deserialize, Serialize};
 pub const MOST_ANSWER: u64 = 4 << 20;
 /// The largest answer with a short result or a failure, in bytes.
 pub const MOST_SHORT_ANSWER: u64 = 1 << 20;
+/// The largest answer about resource usage, in bytes. It is a few numbers, and is read without charging memory.
+pub const MOST_USAGE: u64 = 8 << 10;
 /// The longest line of the answer to a command, in bytes: both output streams, shortened, with every character escaped.
 pub const MOST_COMMAND_EVENT: u64 = 1 << 20;
 /// The default size of a read, in bytes.

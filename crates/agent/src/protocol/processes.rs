@@ -5,26 +5,26 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// The answer of `GET /processes`: what commands left running, and what has ended lately.
+/// The answer of `GET /processes`: background processes that run or ended recently.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Processes {
-    /// The newest first.
+    /// The processes, newest first.
     pub processes: Vec<Process>,
 }
 
-/// A command that runs on in the background, or did.
+/// A background process, which runs or has ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Process {
-    /// For process_output, send_input and stop_process.
+    /// The id, for process_output, send_input and stop_process.
     pub process_id: u32,
     /// The command line.
     pub command: String,
-    /// Whether any of it still runs.
+    /// Whether any of its processes still runs.
     pub running: bool,
-    /// The exit code, once the command itself has ended; 128 and the signal's number if a signal ended it.
+    /// The exit code, after the command itself has ended; 128 plus the signal number if a signal ended it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
-    /// When it was started.
+    /// The start time.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub started_at: Timestamp,
 }
@@ -45,24 +45,24 @@ pub struct ProcessOutputRequest {
     pub wait_for: Option<String>,
 }
 
-/// What a background process has said.
+/// The output of a background process.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ProcessOutput {
-    /// Standard output and standard error as they came, from `offset` on, or the last part.
+    /// Standard output and standard error in the order of arrival, from `offset` on, or the last part.
     pub output: String,
-    /// Pass it as `offset` for what comes next.
+    /// The `offset` of the next part.
     pub next_offset: u64,
-    /// How many bytes between the offset that was asked for and `output` are no longer kept here.
+    /// The number of bytes between the requested offset and `output` that are no longer kept.
     pub skipped_bytes: u64,
-    /// Whether there is more output already, at `next_offset`.
+    /// Whether more output is available at `next_offset`.
     #[serde(default)]
     pub truncated: bool,
-    /// Whether the output that was waited for has come.
+    /// Whether the awaited output has appeared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub matched: Option<bool>,
-    /// Whether any of it still runs.
+    /// Whether any of its processes still runs.
     pub running: bool,
-    /// The exit code, once the command itself has ended.
+    /// The exit code, after the command itself has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
     /// The file in the workspace with all of stdout.

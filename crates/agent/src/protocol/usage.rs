@@ -3,24 +3,25 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 
-/// The answer of `GET /usage`: what the workspace uses now, and what it may use. What cannot be measured is left out.
+/// The answer of `GET /usage`: the current usage of the workspace, and its limits. Values that cannot be measured are
+/// omitted.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Usage {
     /// CPU, in cores.
     pub cpu: Amount,
-    /// Memory, in bytes; without what the kernel can take back.
+    /// Memory, in bytes; without memory that the kernel can reclaim.
     pub memory: Amount,
-    /// The volume under the home folder, in bytes.
+    /// The volume of the home folder, in bytes.
     pub disk: Amount,
 }
 
-/// Something used of something.
+/// A usage and its limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Amount {
-    /// What is used.
+    /// The usage.
     #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "number")]
     pub used: Option<f64>,
-    /// What may be used, where there is a limit.
+    /// The limit, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "number")]
     pub limit: Option<f64>,
 }

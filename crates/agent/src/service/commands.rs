@@ -71,7 +71,7 @@ impl Commands {
             return Ok(Arc::clone(entry));
         }
         if begun {
-            let message = "the workspace was restarted while the command ran, which ended it; look at what it has done before you run it again";
+            let message = "the workspace was restarted while the command ran, which ended it; check what it has done before you run it again";
             return Err(FailureKind::Interrupted.because(message));
         }
         let entry = Arc::new(Entry::new(cancel));
@@ -93,7 +93,7 @@ impl Commands {
         }
         let entry = Arc::new(Entry::new(CancellationToken::new()));
         known.entries.insert(id.to_owned(), Arc::clone(&entry));
-        let failure = FailureKind::Interrupted.because("the command was ended before it began");
+        let failure = FailureKind::Interrupted.because("the command was ended before it started");
         known.end(id, &entry, CommandEvent::Failure(failure));
     }
 
@@ -201,7 +201,8 @@ impl Entry {
             if let Some(CommandEvent::Result(result)) = outcome {
                 (result.stdout, result.stderr) = (String::new(), String::new());
                 result.truncated = true;
-                let note = "its output is no longer known: the answer was lost, and too many commands have ended since";
+                let note =
+                    "its output is no longer available: the response was lost, and too many commands have ended since";
                 result.note =
                     Some(result.note.take().map_or_else(|| note.to_owned(), |other| format!("{other}; {note}")));
             }

@@ -59,7 +59,7 @@ impl Drop for Follower {
 }
 
 fn gone() -> CommandEvent {
-    CommandEvent::Failure(FailureKind::Internal.because("how the command went is not known"))
+    CommandEvent::Failure(FailureKind::Internal.because("the result of the command is unknown"))
 }
 
 fn line(event: &CommandEvent) -> Bytes {

@@ -31,7 +31,7 @@ pub(super) async fn prepare(
         (options.shell.clone().into(), vec!["-c".into(), OsString::from(&command.command)], None)
     } else {
         let mut words = words(&command.command)?.into_iter().map(OsString::from);
-        let program = words.next().ok_or_else(|| invalid("the command names no program"))?;
+        let program = words.next().ok_or_else(|| invalid("the command has no program"))?;
         let note = "this image has no shell: the program was run directly, without pipes, variables and other syntax";
         (program, words.collect(), Some(note.to_owned()))
     };
@@ -58,15 +58,15 @@ pub(super) async fn not_started(error: &io::Error, program: &OsStr, options: &Op
     let program = program.display();
     let (kind, message) = match error.kind() {
         io::ErrorKind::NotFound if has_shell => {
-            (FailureKind::NotFound, format!("{program} was not found, or the folder to run in has gone"))
+            (FailureKind::NotFound, format!("{program} was not found, or the working directory was deleted"))
         }
         io::ErrorKind::NotFound => (
             FailureKind::NotFound,
-            format!("there is no program {program} in this image, which has no shell either; name one by its path"),
+            format!("there is no program {program} in this image, which has no shell either; pass the path of a program"),
         ),
         io::ErrorKind::PermissionDenied => (
             FailureKind::Denied,
-            format!("{program} may not be run, or the folder to run in may not be entered, by the workspace's user"),
+            format!("the workspace's user lacks the permission to run {program}, or to enter the working directory"),
         ),
         io::ErrorKind::ArgumentListTooLong => (
             FailureKind::TooLarge,
@@ -75,7 +75,7 @@ pub(super) async fn not_started(error: &io::Error, program: &OsStr, options: &Op
         // EAGAIN, ENOMEM, ENFILE, EMFILE
         _ if matches!(error.raw_os_error(), Some(11 | 12 | 23 | 24)) || error.kind() == io::ErrorKind::WouldBlock => (
             FailureKind::Exhausted,
-            "the workspace has no room for another process: its limit of processes, memory or open files is reached; end some by stop_process, or restart the workspace".to_owned(),
+            "the workspace cannot start another process: its limit of processes, memory or open files is reached; end some with stop_process, or restart the workspace".to_owned(),
         ),
         _ => (FailureKind::Internal, format!("{program} could not be started: {error}")),
     };
@@ -115,7 +115,7 @@ async fn folder(options: &Options, cwd: Option<&str>) -> Result<PathBuf, Failure
     match tokio::fs::metadata(&folder).await {
         Ok(found) if found.is_dir() => Ok(folder),
         _ => Err(FailureKind::NotFound.because(format!(
-            "there is no folder {:?} to run in; relative ones start at the workspace's home {}",
+            "the working directory {:?} does not exist; relative paths start at the workspace's home {}",
             cwd.unwrap_or("~"),
             home.display()
         ))),
@@ -133,7 +133,7 @@ fn environment(options: &Options, command: &Command) -> Vec<(OsString, OsString)
 fn words(line: &str) -> Result<Vec<String>, Failure> {
     if let Some(syntax) = shell_syntax(line) {
         return Err(invalid(format!(
-            "this image has no shell, so {syntax:?} does nothing here: give one program and its arguments, quoted where they have special characters"
+            "this image has no shell, so {syntax:?} has no effect: pass one program and its arguments, with quotes around special characters"
         )));
     }
     shlex::split(line).ok_or_else(|| invalid("the quotes in command do not match, and this image has no shell"))

@@ -5,17 +5,19 @@
 mod commands;
 mod follow;
 mod job;
+mod options;
 mod processes;
 mod result;
 
 use crate::{
     Live, OutputFolder,
-    answer::{Answer, Asked},
+    answer::{Answer, Asked, By},
     command::{Report, Started, start},
     files::{Files, Reach},
+    journal::{Recording, on_command, on_process},
     protocol::{
-        Command, CommandEvent, CommandResult, Failure, FailureKind, Hello, Input, Process, ProcessOutput,
-        ProcessOutputRequest, Processes, UNKNOWN_ROUTE,
+        Actor, Command, CommandEvent, CommandResult, Failure, FailureKind, Hello, Input, JournalPage, JournalRequest,
+        OperationKind, Process, ProcessOutput, ProcessOutputRequest, Processes, UNKNOWN_ROUTE,
     },
     usage,
 };
@@ -28,13 +30,11 @@ use axum::{
 };
 use commands::{Commands, Entry};
 use http::{StatusCode, header::CONTENT_TYPE};
-use portcullis_core::clock::Clock;
+pub use options::{Log, Options};
 use processes::{Running, Table};
 use serde::Deserialize;
 use std::{
     collections::BTreeSet,
-    ffi::OsString,
-    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -46,61 +46,6 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// The size limit of requests about commands, in bytes, including the input of a command.
 const MOST_INPUT: usize = 33 * 1024 * 1024;
-
-/// The configuration of a workspace agent.
-#[derive(Clone)]
-pub struct Options {
-    /// The absolute path of the home folder: the default working directory, and the start of relative paths.
-    pub home: PathBuf,
-    /// The folder for output that is too long to show; created when it is needed.
-    pub output: PathBuf,
-    /// The complete environment of commands, except the variables of each request.
-    pub env: Vec<(OsString, OsString)>,
-    /// The folder for temporary files, which paths may also lead to if they are confined.
-    pub temporary: Option<PathBuf>,
-    /// The workspace agent's own folders, which the file tools do not access.
-    pub own: Vec<PathBuf>,
-    /// Whether the workspace shares this machine with others. If so, paths of files must stay in the home folder, and
-    /// usage is measured for the process groups of the commands.
-    pub confine: bool,
-    /// The shell that runs command lines. If it is missing, only lines without shell syntax can run.
-    pub shell: PathBuf,
-    /// How long a command continues after its stream was lost, until a client attaches to it again.
-    pub patience: Duration,
-    /// The limit on concurrent commands, including background processes.
-    pub most_commands: usize,
-    /// The clock for the start times of processes.
-    pub clock: Arc<dyn Clock>,
-    /// Receives a line for the workspace's own log at the end of each command: the name of its program, without
-    /// arguments and output.
-    pub journal: Journal,
-}
-
-/// The type of [`Options::journal`].
-pub type Journal = Arc<dyn Fn(&str) + Send + Sync>;
-
-impl Options {
-    /// The defaults.
-    #[must_use]
-    pub fn new(home: PathBuf, output: PathBuf, env: Vec<(OsString, OsString)>, clock: Arc<dyn Clock>) -> Self {
-        let (patience, most_commands) = (Duration::from_secs(15), 256);
-        let journal = Arc::new(|_: &str| {});
-        let own = Vec::new();
-        Self {
-            home,
-            output,
-            env,
-            temporary: None,
-            own,
-            confine: false,
-            shell: "/bin/sh".into(),
-            patience,
-            most_commands,
-            clock,
-            journal,
-        }
-    }
-}
 
 /// A workspace agent. Clones share its state.
 #[derive(Clone)]
@@ -140,7 +85,7 @@ impl Agent {
 
     /// The router of its HTTP service.
     pub fn router(&self) -> Router {
-        let Options { home, output, confine, own, temporary, .. } = &self.0.options;
+        let Options { home, output, confine, own, temporary, journal, .. } = &self.0.options;
         let (own, temporary) = (own.clone(), temporary.clone());
         let reach = Reach { confine: *confine, temporary, own, output: Some(output.clone()) };
         let groups = Arc::clone(&self.0.groups);
@@ -156,9 +101,10 @@ impl Agent {
             .route("/processes/{id}/output", post(process_output))
             .route("/processes/{id}/input", post(input))
             .route("/processes/{id}/stop", post(stop))
+            .route("/journal", post(journal_page))
             .with_state(self.clone())
             .layer(DefaultBodyLimit::max(MOST_INPUT))
-            .merge(Files::new(home.clone(), reach).router())
+            .merge(Files::new(home.clone(), reach, journal.clone()).router())
             .merge(usage::router(home.clone(), scope))
             .fallback(|| async { FailureKind::NotFound.because(UNKNOWN_ROUTE) })
     }
@@ -168,6 +114,7 @@ impl Agent {
         self.0.stop.cancel();
         self.0.tasks.close();
         self.0.tasks.wait().await;
+        self.0.options.journal.saved().await;
     }
 
     /// Runs a program in the background without a time limit, and copies its output to that of this process. Returns
@@ -196,21 +143,38 @@ impl Agent {
         Ok((view, ended))
     }
 
-    /// Attaches to the command with this id, or starts it.
-    fn take_up(&self, id: &str, command: Command, begun: bool) -> Result<Arc<Entry>, Failure> {
+    /// Attaches to the command with this id, or starts it for `actor`.
+    fn take_up(&self, id: &str, actor: Option<Actor>, command: Command, begun: bool) -> Result<Arc<Entry>, Failure> {
         if self.0.stop.is_cancelled() {
             return Err(stopping());
         }
         self.0.commands.take_up(id, begun, self.0.stop.child_token(), |entry| {
             let (agent, id, entry) = (self.clone(), id.to_owned(), Arc::clone(entry));
             self.0.tasks.spawn(async move {
+                let kind = if command.background { OperationKind::StartProcess } else { OperationKind::RunCommand };
+                let recording = agent.0.options.journal.begin(actor, on_command(kind, &command.command));
                 let outcome = agent.run(&id, &entry, &command).await;
+                agent.record_end(&outcome, recording);
                 let event = outcome.map_or_else(CommandEvent::Failure, CommandEvent::Result);
                 if agent.0.commands.end(&id, &entry, event) {
                     agent.expire();
                 }
             });
         })
+    }
+
+    /// Records the result of a command, and later the end of the process that it continues as.
+    fn record_end(&self, outcome: &Result<CommandResult, Failure>, recording: Recording) {
+        if let Ok(CommandResult { exit_code: None, process_id: Some(id), .. }) = *outcome
+            && let Ok(running) = self.0.processes.get(id)
+        {
+            let recording = recording.process(id);
+            self.0.tasks.spawn(async move {
+                running.record.until_ended().await;
+                recording.end_process(running.record.condition().exit_code);
+            });
+        }
+        recording.end_command(outcome);
     }
 
     /// Removes expired results even if no other command ends, because a workspace agent is idle most of the time.
@@ -252,7 +216,7 @@ impl Agent {
                 Ok(result::finished(running.view().process_id, report, starved, prepared.note))
             }
             _ if self.0.stop.is_cancelled() => Err(stopping()),
-            _ => Err(FailureKind::Interrupted.because("the command was ended because nobody waited for it")),
+            _ => Err(FailureKind::Interrupted.because("the command was ended because no client waited for it")),
         }
     }
 
@@ -281,8 +245,7 @@ impl Agent {
         };
         let name = job::program_name(&command.command).map(|name| format!(" ({name})")).unwrap_or_default();
         let held = self.0.output.hold(id);
-        let (groups, journal, ending) =
-            (Arc::clone(&self.0.groups), Arc::clone(&self.0.options.journal), Arc::clone(&record));
+        let (groups, log, ending) = (Arc::clone(&self.0.groups), Arc::clone(&self.0.options.log), Arc::clone(&record));
         // No panic can leave it half changed.
         groups.lock().unwrap_or_else(PoisonError::into_inner).insert(process_id);
         self.0.tasks.spawn(async move {
@@ -291,7 +254,7 @@ impl Agent {
                 .condition()
                 .exit_code
                 .map_or("could not be ended".to_owned(), |code| format!("ended with exit code {code}"));
-            journal(&format!("process {process_id}{name} {how}"));
+            log(&format!("process {process_id}{name} {how}"));
             groups.lock().unwrap_or_else(PoisonError::into_inner).remove(&process_id);
             drop(place);
             held.release(has_files).await;
@@ -307,6 +270,18 @@ impl Agent {
         Ok((running, report))
     }
 
+    /// Finds a process for an operation, whose entry in the journal begins.
+    fn process_for(
+        &self,
+        kind: OperationKind,
+        id: u32,
+        actor: Option<Actor>,
+    ) -> (Result<Arc<Running>, Failure>, Recording) {
+        let running = self.0.processes.get(id);
+        let operation = on_process(kind, id, running.as_ref().ok().map(|running| &*running.line));
+        (running, self.0.options.journal.begin(actor, operation))
+    }
+
     /// Waits for the report of a command. Ends the command if it has no follower for too long.
     async fn attend(&self, entry: &Entry, mut report: tokio::sync::oneshot::Receiver<Report>) -> Option<Report> {
         tokio::select! {
@@ -320,7 +295,7 @@ impl Agent {
         Arc::clone(&self.0.places).try_acquire_owned().map_err(|_| {
             let most = self.0.options.most_commands;
             let message = format!(
-                "{most} commands run in this workspace, which is as many as may; wait until one has ended, or end one of list_processes by stop_process"
+                "the limit of {most} concurrent commands in this workspace is reached; wait until one has ended, or end one from list_processes with stop_process"
             );
             FailureKind::Exhausted.because(message)
         })
@@ -329,7 +304,7 @@ impl Agent {
 
 fn stopping() -> Failure {
     FailureKind::Interrupted.because(
-        "the command was ended because the workspace stops; where nobody has stopped it, it comes back by itself: see get_workspace, and look at what the command has done before you run it again",
+        "the command was ended because the workspace is stopping; unless a user stopped it, it restarts by itself: see get_workspace, and check what the command has done before you run it again",
     )
 }
 
@@ -348,6 +323,7 @@ async fn command(
     State(agent): State<Agent>,
     Path(id): Path<String>,
     Query(TakeUp { begun }): Query<TakeUp>,
+    By(actor): By,
     Asked(command): Asked<Command>,
 ) -> Result<Response, Failure> {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
@@ -356,7 +332,7 @@ async fn command(
         return Err(FailureKind::Invalid.because(message));
     }
     let live = command.live;
-    let entry = agent.take_up(&id, command, begun)?;
+    let entry = agent.take_up(&id, actor, command, begun)?;
     Ok(([(CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(follow::follow(entry, live))).into_response())
 }
 
@@ -382,24 +358,45 @@ async fn process_output(
         () = agent.0.stop.cancelled() => running.record.read(request.offset, Duration::ZERO, None).await,
     };
     let matched = pattern.map(|pattern| running.record.matches(request.offset, &pattern));
-    Ok(Json(running.said(part, matched)))
+    Ok(Json(running.output_of(part, matched)))
 }
 
-async fn input(State(agent): State<Agent>, Path(id): Path<u32>, Asked(input): Asked<Input>) -> Answer<Process> {
-    let running = agent.0.processes.get(id)?;
-    running.write(&input).await?;
-    Ok(Json(running.view()))
+async fn input(
+    State(agent): State<Agent>,
+    Path(id): Path<u32>,
+    By(actor): By,
+    Asked(input): Asked<Input>,
+) -> Answer<Process> {
+    let (running, recording) = agent.process_for(OperationKind::SendInput, id, actor);
+    let written = async {
+        let running = running?;
+        running.write(&input).await?;
+        Ok(Json(running.view()))
+    };
+    let answer: Answer<Process> = written.await;
+    recording.end(&answer);
+    answer
 }
 
-async fn stop(State(agent): State<Agent>, Path(id): Path<u32>) -> Answer<Process> {
-    let running = agent.0.processes.get(id)?;
-    running.cancel.cancel();
-    tokio::select! {
-        () = running.record.until_ended() => Ok(Json(running.view())),
-        // By then, the grace periods of SIGTERM and SIGKILL are over.
-        () = sleep(Duration::from_secs(6)) => Err(FailureKind::Internal.because(format!("process {id} could not be ended: it waits for the kernel; restart the workspace if it stays"),
-        )),
-    }
+async fn stop(State(agent): State<Agent>, Path(id): Path<u32>, By(actor): By) -> Answer<Process> {
+    let (running, recording) = agent.process_for(OperationKind::StopProcess, id, actor);
+    let stopped = async {
+        let running = running?;
+        running.cancel.cancel();
+        tokio::select! {
+            () = running.record.until_ended() => Ok(Json(running.view())),
+            // By then, the grace periods of SIGTERM and SIGKILL are over.
+            () = sleep(Duration::from_secs(6)) => Err(FailureKind::Internal.because(format!("process {id} could not be ended: it waits for the kernel; restart the workspace if this persists"),
+            )),
+        }
+    };
+    let answer: Answer<Process> = stopped.await;
+    recording.end(&answer);
+    answer
+}
+
+async fn journal_page(State(agent): State<Agent>, Asked(request): Asked<JournalRequest>) -> Json<JournalPage> {
+    Json(agent.0.options.journal.page(&request))
 }
 
 #[cfg(test)]

@@ -65,7 +65,7 @@ impl Table {
             known.truncate(10);
             let known = if known.is_empty() { "there is none".to_owned() } else { format!("there are: {}", known.join(", ")) };
             let message = format!(
-                "there is no background process {id}, by list_processes {known}; processes do not outlive a restart of the workspace"
+                "there is no background process {id}; list_processes: {known}; processes end when the workspace restarts"
             );
             FailureKind::NotFound.because(message)
         })
@@ -124,7 +124,7 @@ impl Running {
     }
 
     /// An answer with this part of the output.
-    pub(super) fn said(&self, part: Part, matched: Option<bool>) -> ProcessOutput {
+    pub(super) fn output_of(&self, part: Part, matched: Option<bool>) -> ProcessOutput {
         let condition = self.record.condition();
         let file = |path: &Path| path.to_string_lossy().into_owned();
         ProcessOutput {
@@ -148,7 +148,7 @@ impl Running {
         let Some(stdin) = &self.stdin else { return Err(closed()) };
         if input.key && !self.terminal {
             return Err(refuse(format!(
-                "process {id} has no terminal, so it knows no keys: start it with tty: true; stop_process ends it"
+                "process {id} has no terminal, so it accepts no keys: start it with tty: true; stop_process ends it"
             )));
         }
         let mut text = input.text.clone();
@@ -178,7 +178,7 @@ impl Running {
                 let (taken, all) = (text.len() - left.len(), text.len());
                 let seconds = INPUT_TIME.as_secs();
                 Err(refuse(format!(
-                    "process {id} does not read its standard input: it took {taken} of {all} bytes in {seconds} s; send the rest when it reads again"
+                    "process {id} does not read its standard input: it read {taken} of {all} bytes in {seconds} s; send the rest when it reads again"
                 )))
             }
         }

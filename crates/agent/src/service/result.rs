@@ -9,7 +9,7 @@ use std::{os::unix::process::ExitStatusExt as _, path::Path};
 
 /// The answer for a command in the background.
 pub(super) fn in_background(process_id: u32, files: &OutputFiles, note: Option<String>) -> CommandResult {
-    let runs = "it runs until it ends, stop_process ends it, or the workspace stops; process_output has what it says";
+    let runs = "it runs until it ends, stop_process ends it, or the workspace stops; process_output has its output";
     CommandResult {
         process_id: Some(process_id),
         stdout_file: Some(text(&files.stdout)),
@@ -46,28 +46,28 @@ pub(super) fn finished(process_id: u32, report: Report, starved: Option<bool>, n
     let mut notes: Vec<String> = note.into_iter().collect();
     if report.timed_out {
         notes.push(
-            "it was ended because its time was up: give a larger timeout_seconds, or run it with on_timeout: background or background: true"
+            "it was ended because of the timeout: pass a larger timeout_seconds, or run it with on_timeout: background or background: true"
                 .to_owned(),
         );
     } else if let Some(signal) = report.status.and_then(|status| status.signal()) {
         let perhaps = signal == 9 && starved.is_none();
-        let killed = if perhaps { ", perhaps because the workspace's memory was used up" } else { "" };
+        let killed = if perhaps { ", perhaps because the workspace ran out of memory" } else { "" };
         notes.push(format!("signal {signal} ended it{killed}"));
     }
     if starved == Some(true) {
         notes.push(
-            "the workspace's memory was used up while it ran, so the system killed a process that used much of it: see workspace_usage for the limit, and use less at once"
+            "the workspace ran out of memory, so the system killed a process that used much of it: see workspace_usage for the limit, and use less at once"
                 .to_owned(),
         );
     }
     if report.status.is_none() {
-        notes.push("it could not be ended and may still be there, waiting for the kernel".to_owned());
+        notes.push("it could not be ended and may still exist, waiting for the kernel".to_owned());
     }
     let stdout_file = kept("stdout", &report.stdout, &mut notes);
     let stderr_file = kept("stderr", &report.stderr, &mut notes);
     if report.lingers {
         notes.push(
-            "something that it started still runs, until it ends, stop_process ends it, or the workspace stops; process_output has what it says from now on"
+            "a process that it started still runs, until it ends, stop_process ends it, or the workspace stops; process_output has its further output"
                 .to_owned(),
         );
     }
@@ -90,12 +90,12 @@ fn kept(stream: &str, captured: &Captured, notes: &mut Vec<String>) -> Option<St
         Kept::InText => None,
         Kept::InFile { path, complete } => {
             if !complete {
-                notes.push(format!("{stream} was too long to keep whole: its file has the first 64 MiB"));
+                notes.push(format!("{stream} was too long to keep completely: its file has the first 64 MiB"));
             }
             Some(text(path))
         }
         Kept::Lost(why) => {
-            notes.push(format!("{stream} could not be kept whole: {why}"));
+            notes.push(format!("{stream} could not be kept completely: {why}"));
             None
         }
     }

@@ -130,7 +130,7 @@ async fn an_abandoned_command_is_ended() {
 async fn a_command_is_ended_when_its_stream_was_lost_for_too_long() {
     for (patience, ended) in [(SECOND / 10, true), (20 * SECOND, false)] {
         let fixture = fixture(|options| options.patience = patience);
-        let entry = fixture.agent.take_up("a", shell("sleep 0.8; echo done"), false).unwrap();
+        let entry = fixture.agent.take_up("a", None, shell("sleep 0.8; echo done"), false).unwrap();
         drop(follow::follow(Arc::clone(&entry), false));
         tokio::time::sleep(SECOND / 2).await;
         let result = fixture.client.run("a", &shell("never"), None).await;
@@ -145,7 +145,7 @@ async fn a_command_is_ended_when_its_stream_was_lost_for_too_long() {
 #[tokio::test]
 async fn what_never_began_here_is_not_begun_again() {
     let fixture = fixture(|_| {});
-    assert_eq!(fixture.agent.take_up("a", shell("true"), true).err().unwrap().kind, FailureKind::Interrupted);
+    assert_eq!(fixture.agent.take_up("a", None, shell("true"), true).err().unwrap().kind, FailureKind::Interrupted);
     fixture.agent.0.commands.abandon("b");
     assert_eq!(failure(fixture.client.run("b", &shell("touch ran"), None).await).kind, FailureKind::Interrupted);
     assert!(!fixture.folder.path().join("ran").exists());
@@ -239,7 +239,7 @@ async fn input_that_is_not_read_is_said_to_be_left() {
     let refused =
         fixture.client.send_input(started.process_id.unwrap(), &Input { text, close: false, key: false }).await;
     let Err(AgentError::Failed(failure)) = refused else { panic!("{refused:?}") };
-    assert!(failure.message.contains("took 65536 of 100000 bytes"), "{failure}");
+    assert!(failure.message.contains("read 65536 of 100000 bytes"), "{failure}");
 }
 
 #[tokio::test]
@@ -265,7 +265,7 @@ async fn shutting_down_ends_everything() {
         fixture.agent.shutdown().await;
     };
     let (result, ()) = tokio::join!(foreground, shutdown);
-    assert!(failure(result).message.contains("the workspace stops"));
+    assert!(failure(result).message.contains("the workspace is stopping"));
     let said = fixture.client.processes().await.unwrap().processes;
     assert_eq!((said[0].process_id, said[0].running), (background.process_id.unwrap(), false));
     assert_eq!(failure(fixture.client.run("c", &shell("true"), None).await).kind, FailureKind::Interrupted);
@@ -288,7 +288,7 @@ async fn output_that_cannot_be_kept_is_said_to_be_lost() {
     let fixture = fixture(|options| options.output = "/dev/full/x".into());
     let result = fixture.client.run("a", &shell("head -c 100000 /dev/zero; echo fine >&2"), None).await.unwrap();
     assert_eq!((result.exit_code, result.stderr.as_str(), result.stdout_file), (Some(0), "fine\n", None));
-    assert!(result.truncated && result.note.unwrap().contains("stdout could not be kept whole"));
+    assert!(result.truncated && result.note.unwrap().contains("stdout could not be kept completely"));
 }
 
 #[tokio::test]

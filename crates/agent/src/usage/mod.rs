@@ -95,7 +95,7 @@ impl Meter {
     async fn blocking<A: Send + 'static>(self, work: impl FnOnce(&Self) -> A + Send + 'static) -> Result<A, Failure> {
         tokio::task::spawn_blocking(move || work(&self))
             .await
-            .map_err(|_| FailureKind::Internal.because("the agent ended while it measured: try again"))
+            .map_err(|_| FailureKind::Internal.because("the agent ended during the measurement: try again"))
     }
 }
 

@@ -9,8 +9,7 @@ use serde_json::json;
 
 #[test]
 fn the_rules_know_the_type_of_every_preset() {
-    use Preset::{Chatgpt, Claude, ClaudeCode, Cursor, Custom, GeminiCli, Vscode};
-    for preset in [Claude, Chatgpt, ClaudeCode, Cursor, Vscode, GeminiCli, Custom] {
+    for preset in Preset::ALL {
         let manifest = json!({
             "apiVersion": "portcullis.dev/v1alpha1", "kind": "OAuthClient", "metadata": {"name": "a"},
             "spec": {"endpointRef": {"name": "agents"}, "preset": preset, "scopes": ["files:read"],

@@ -2,7 +2,6 @@
 
 mod cors;
 mod deployment;
-mod limits;
 mod network;
 mod status;
 mod tokens;
@@ -10,7 +9,6 @@ mod tokens;
 pub use self::{
     cors::{Cors, CorsEnforcement},
     deployment::{Autoscaling, DisruptionBudget, ServerDeployment},
-    limits::Limits,
     network::{Network, ServerEgress},
     status::McpEndpointStatus,
     tokens::Tokens,
@@ -21,13 +19,15 @@ use crate::{exposure::Exposure, rules};
 use kube::{CustomResource, KubeSchema};
 use portcullis_core::{
     authorization::{ClientPolicy, ExternalIssuer, WorkloadIdentity},
+    console::Console,
+    limits::Limits,
     login::Login,
     workspace::{AuthorizationMode, WorkspaceLimits},
 };
 use serde::{Deserialize, Serialize};
 
-/// An OAuth-protected MCP endpoint. The operator turns it into a Deployment with its configuration, credentials,
-/// Service and Ingress.
+/// An OAuth-protected MCP endpoint. The operator creates a Deployment for it, with configuration, credentials, Service
+/// and Ingress.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "portcullis.dev",
@@ -58,6 +58,12 @@ use serde::{Deserialize, Serialize};
     validation = Rule::new("!has(self.externalIssuer) || (self.login.size() == 0 && !has(self.workloadIdentity) && !has(self.clients.metadataDocuments) && !has(self.clients.dynamicRegistration))")
         .field_path(".externalIssuer")
         .message("with an authorization server elsewhere the built-in one is off; remove login, clients and workloadIdentity, or externalIssuer"),
+    validation = Rule::new("!has(self.console) || !has(self.console.administrators) || !has(self.console.administrators.users) || self.console.administrators.users.all(entry, !entry.contains(':') || self.login.exists(login, entry.startsWith(login.name + ':')))")
+        .field_path(".console.administrators.users")
+        .message("each must begin with the name of a login of spec.login and a colon; correct the name, or add the login"),
+    validation = Rule::new("!has(self.console) || !has(self.console.administrators) || !has(self.console.administrators.groups) || self.console.administrators.groups.all(entry, !entry.contains(':') || self.login.exists(login, entry.startsWith(login.name + ':')))")
+        .field_path(".console.administrators.groups")
+        .message("each must begin with the name of a login of spec.login and a colon; correct the name, or add the login"),
     validation = Rule::new("!has(self.pathAliases) || self.pathAliases.all(p, !self.url.matches('^[a-z]+://[^/]+' + p + '$'))")
         .field_path(".pathAliases")
         .message("must not repeat the path of url"),
@@ -67,8 +73,8 @@ use serde::{Deserialize, Serialize};
 )]
 #[serde(rename_all = "camelCase")]
 pub struct McpEndpointSpec {
-    /// The public URL of the MCP endpoint, such as `https://mcp.example.com/mcp`. Host, path, OAuth issuer and
-    /// metadata URLs all follow from it. Only `https`, except on loopback addresses.
+    /// The public URL of the MCP endpoint, such as `https://mcp.example.com/mcp`. Host, path, OAuth issuer and metadata
+    /// URLs are derived from it. Only `https`, except on loopback addresses.
     #[schemars(length(min = 1, max = 512))]
     #[x_kube(
         validation = Rule::new("self.matches('^[a-z][a-z0-9+.-]*://[^/?#]')")
@@ -87,7 +93,7 @@ pub struct McpEndpointSpec {
     )]
     pub url: String,
 
-    /// More paths at which the same endpoint answers, such as `/api/experimental/mcp/http`. Tokens count at each.
+    /// Additional paths of the same endpoint, such as `/api/experimental/mcp/http`. Tokens are valid at all of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), inner(length(min = 2, max = 256)))]
     #[x_kube(merge_strategy = ListMerge::Set,
@@ -96,57 +102,61 @@ pub struct McpEndpointSpec {
         validation = rules::path_aliases())]
     pub path_aliases: Vec<String>,
 
-    /// The certificate with which the servers themselves speak TLS. Omitted: plain HTTP, for a proxy that ends TLS.
+    /// The certificate with which the servers terminate TLS. Default: plain HTTP, behind a proxy that terminates TLS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<ServerTls>,
 
-    /// Who may sign in. Empty: nobody, and only unattended clients obtain tokens.
+    /// How users sign in. Empty: users cannot sign in, and only unattended clients obtain tokens.
     #[serde(default)]
     #[schemars(length(max = 8))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".to_string()]))]
     pub login: Vec<Login>,
 
-    /// Clients that nobody made an `OAuthClient` for.
+    /// Clients without a manifest, which register themselves or publish a metadata document.
     #[serde(default)]
     pub clients: ClientPolicy,
 
-    /// Pods that obtain tokens with their service account's. Omitted: none.
+    /// Pods that obtain tokens with their service account's token. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workload_identity: Option<WorkloadIdentity>,
 
-    /// An authorization server elsewhere, instead of the built-in one.
+    /// An external authorization server, instead of the built-in one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external_issuer: Option<ExternalIssuer>,
 
-    /// How long tokens live, and the keys that sign them.
+    /// The pages for people who have signed in.
+    #[serde(default, skip_serializing_if = "Console::is_default")]
+    pub console: Console,
+
+    /// Lifetimes of tokens and of their signing keys.
     #[serde(default)]
     pub tokens: Tokens,
 
-    /// Who may reach which workspace.
+    /// Access to workspaces.
     #[serde(default)]
     pub authorization: Authorization,
 
-    /// The workspaces that agents make.
+    /// Quotas of workspaces.
     #[serde(default)]
     pub workspaces: WorkspaceLimits,
 
-    /// Which tools are served.
+    /// The tools that are served.
     #[serde(default)]
     pub tools: ToolFilter,
 
-    /// Which browser origins may call the endpoint.
+    /// The browser origins that may call the endpoint.
     #[serde(default)]
     pub cors: Cors,
 
-    /// What one server admits at a time.
+    /// The limits of a server.
     #[serde(default)]
     pub limits: Limits,
 
-    /// Who may reach the endpoint by address.
+    /// Access by network address.
     #[serde(default)]
     pub network: Network,
 
-    /// How the endpoint is reached from outside the cluster: exactly one of `ingress`, `gateway` and `none`. Omitted:
+    /// How the endpoint is reached from outside the cluster: exactly one of `ingress`, `gateway` and `none`. Default:
     /// an Ingress of the default class.
     #[serde(default)]
     pub exposure: Exposure,
@@ -156,11 +166,11 @@ pub struct McpEndpointSpec {
     pub deployment: ServerDeployment,
 }
 
-/// Who may reach which workspace, within the scopes of the token.
+/// Access to workspaces, within the scopes of the token.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Authorization {
-    /// Who decides.
+    /// What decides about access.
     #[serde(default)]
     pub mode: AuthorizationMode,
 }
@@ -169,7 +179,8 @@ pub struct Authorization {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ServerTls {
-    /// A `kubernetes.io/tls` Secret in the endpoint's namespace, such as cert-manager keeps. Renewals are picked up.
+    /// A `kubernetes.io/tls` Secret in the endpoint's namespace, such as one of cert-manager. Renewed certificates are
+    /// loaded automatically.
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = rules::object_name())]
     pub secret_name: String,

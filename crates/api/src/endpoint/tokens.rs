@@ -12,19 +12,19 @@ use serde::{Deserialize, Serialize};
     .message("must not be longer than refreshLifetime"))]
 #[serde(rename_all = "camelCase")]
 pub struct Tokens {
-    /// How long an access token is good for: 1 minute to 1 hour.
+    /// The lifetime of an access token: 1 minute to 1 hour.
     #[serde(default = "Tokens::default_access_lifetime")]
     #[x_kube(validation = rules::span("1m", "1h"))]
     pub access_lifetime: Span,
-    /// How long a user's consent lasts, however much it is used: 1 hour to 1 year.
+    /// The lifetime of a user's consent, regardless of its use: 1 hour to 1 year.
     #[serde(default = "Tokens::default_refresh_lifetime")]
     #[x_kube(validation = rules::span("1h", "8760h"))]
     pub refresh_lifetime: Span,
-    /// How long a refresh token is good for if it is not used: 1 hour to 1 year.
+    /// The lifetime of an unused refresh token: 1 hour to 1 year.
     #[serde(default = "Tokens::default_refresh_idle")]
     #[x_kube(validation = rules::span("1h", "8760h"))]
     pub refresh_idle: Span,
-    /// The age at which the key that signs access tokens is replaced: 1 day to 10 years. Nobody is cut off by it.
+    /// The age at which the signing key of access tokens is replaced: 1 day to 10 years. Issued tokens remain valid.
     #[serde(default = "Tokens::default_key_rotation")]
     #[x_kube(validation = rules::span("24h", "87600h"))]
     pub key_rotation: Span,

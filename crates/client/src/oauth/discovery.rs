@@ -7,7 +7,7 @@ use super::{
 };
 use http::{HeaderMap, StatusCode, header};
 use portcullis_core::PublicUrl;
-use portcullis_outbound::{Answer, AnswerError, HttpClient, RequestError};
+use portcullis_outbound::{HttpClient, HttpResponse, RequestError, ResponseError};
 
 /// A request that every MCP server refuses without a token, and that changes nothing.
 const PROBE: &str = r#"{"jsonrpc":"2.0","id":0,"method":"ping"}"#;
@@ -47,7 +47,7 @@ pub enum DiscoveryError {
         /// Its URL.
         url: String,
         /// The cause.
-        source: AnswerError,
+        source: ResponseError,
     },
     /// A document is not valid.
     #[error(transparent)]
@@ -76,7 +76,7 @@ pub async fn discover(http: &HttpClient, endpoint: &PublicUrl) -> Result<Discove
 }
 
 /// The challenge of a response.
-fn challenged(url: &str, answer: &Answer) -> Result<BearerChallenge, DiscoveryError> {
+fn challenged(url: &str, answer: &HttpResponse) -> Result<BearerChallenge, DiscoveryError> {
     let missing = || DiscoveryError::NoChallenge { url: url.to_owned(), status: answer.status() };
     if answer.status() != StatusCode::UNAUTHORIZED {
         return Err(missing());

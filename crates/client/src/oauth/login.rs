@@ -11,10 +11,10 @@ use super::{
 };
 use crate::{
     credentials::{Credentials, StoredClient},
-    store::{Store, StoreError},
+    store::{Store, StoreError, StoredIn},
 };
 use portcullis_core::{PublicUrl, clock::Clock};
-use portcullis_outbound::{AnswerError, HttpClient, RequestError};
+use portcullis_outbound::{HttpClient, RequestError, ResponseError};
 use rand::CryptoRng;
 use std::{io, time::Duration};
 use tokio::{sync::mpsc, time::timeout};
@@ -51,10 +51,10 @@ pub enum LoginError {
     #[error("the registration of a client failed")]
     Registration(#[source] RegistrationError),
     /// The listener failed.
-    #[error("the answer of the browser cannot be received at 127.0.0.1")]
+    #[error("the browser's response cannot be received at 127.0.0.1")]
     Listener(#[source] io::Error),
     /// The user did not sign in.
-    #[error("no browser came back within 10 minutes; run the command again")]
+    #[error("the browser did not return within 10 minutes; run the command again")]
     Timeout,
     /// The callback is not a success.
     #[error(transparent)]
@@ -78,7 +78,7 @@ pub enum RegistrationError {
     Refused(String),
     /// The response cannot be parsed.
     #[error(transparent)]
-    Answer(#[from] AnswerError),
+    Response(#[from] ResponseError),
 }
 
 /// The end of a sign-in.
@@ -92,7 +92,7 @@ pub enum Logout {
     NotSignedIn,
 }
 
-/// Signs a user in, and stores the tokens. `show` gets the URL to open. `pasted` gives lines of the user, which may be
+/// Signs a user in, and stores the tokens. Returns them, and where they are. `show` gets the URL to open. `pasted` gives lines of the user, which may be
 /// the URL that the browser shows in the end, for a browser on another machine.
 pub async fn login(
     options: &LoginOptions,
@@ -102,11 +102,11 @@ pub async fn login(
     rng: &mut (dyn CryptoRng + Send),
     show: impl FnOnce(&str),
     mut pasted: mpsc::Receiver<String>,
-) -> Result<Credentials, LoginError> {
+) -> Result<(Credentials, StoredIn), LoginError> {
     let Discovered { resource, scope, server } = discover(http, &options.url).await?;
     let authorization = server.authorization.as_ref().ok_or(MetadataError::NoSignIn)?;
     // A damaged sign-in is replaced.
-    let previous = store.load(&options.url).ok().flatten();
+    let previous = store.load(&options.url).await.ok().flatten();
     let known = previous.as_ref().filter(|stored| stored.issuer == server.issuer).map(|stored| &stored.client);
     let choice = client_choice::choose(&options.client, known, server.registration.as_ref())?;
     let client = client(choice, http, server.revocation.as_ref()).await?;
@@ -143,25 +143,25 @@ pub async fn login(
     let revocation = server.revocation.as_ref().map(Url::to_string);
     let (issuer, token_endpoint) = (server.issuer.clone(), server.token.to_string());
     let credentials = Credentials::new(options.url.clone(), issuer, token_endpoint, revocation, client, tokens);
-    {
+    let stored_in = {
         let lock = store.lock(&options.url).await?;
-        store.save(&credentials, &lock)?;
-    }
+        store.save_new(&credentials, &lock).await?
+    };
     if let Some(previous) = previous {
         // The user asked for new tokens. If the old ones cannot be revoked, they end by themselves.
         if !revoked(&previous, http).await {
             tracing::warn!("the previous sign-in could not be revoked; you can end it on the page of connected agents");
         }
     }
-    Ok(credentials)
+    Ok((credentials, stored_in))
 }
 
 /// Revokes the sign-in at `url`, and deletes it.
 pub async fn logout(url: &PublicUrl, http: &HttpClient, store: &Store) -> Result<Logout, StoreError> {
     let lock = store.lock(url).await?;
-    let Some(credentials) = store.load(url)? else { return Ok(Logout::NotSignedIn) };
+    let Some(credentials) = store.load(url).await? else { return Ok(Logout::NotSignedIn) };
     let revoked = revoked(&credentials, http).await;
-    store.delete(url, &lock)?;
+    store.delete(url, &lock).await?;
     Ok(if revoked { Logout::Revoked } else { Logout::DeletedOnly })
 }
 

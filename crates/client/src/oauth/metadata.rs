@@ -1,7 +1,7 @@
 //! The metadata documents of a protected resource (RFC 9728) and of its authorization server (RFC 8414), and what a
 //! client must check in them.
 
-use portcullis_core::{PublicUrl, loopback::is_loopback};
+use portcullis_core::{PublicUrl, loopback::is_secure};
 use serde::Deserialize;
 use url::Url;
 
@@ -10,7 +10,7 @@ use url::Url;
 pub enum MetadataError {
     /// The document is about another resource (RFC 9728 §3.3).
     #[error(
-        "the protected resource metadata are those of {found}, not of {expected}; use the URL {found}, or ask an administrator to correct spec.url or spec.pathAliases of the McpEndpoint"
+        "the protected resource metadata is that of {found}, not of {expected}; use the URL {found}, or ask an administrator to correct spec.url or spec.pathAliases of the McpEndpoint"
     )]
     OtherResource {
         /// The resource in the document.
@@ -19,10 +19,10 @@ pub enum MetadataError {
         expected: String,
     },
     /// The resource has no authorization server.
-    #[error("the protected resource metadata name no authorization server, so that no token can be requested")]
+    #[error("the protected resource metadata names no authorization server, so no token can be requested")]
     NoAuthorizationServer,
     /// The document is about another issuer (RFC 8414 §3.3).
-    #[error("the authorization server metadata are those of the issuer {found}, not of {expected}")]
+    #[error("the authorization server metadata is that of the issuer {found}, not of {expected}")]
     OtherIssuer {
         /// The issuer in the document.
         found: String,
@@ -131,11 +131,7 @@ impl ServerMetadata {
 pub(super) fn secure(name: &'static str, text: &str, endpoint: &PublicUrl) -> Result<Url, MetadataError> {
     let insecure = || MetadataError::Insecure { name, url: text.to_owned() };
     let url = Url::parse(text).map_err(|_| insecure())?;
-    match url.scheme() {
-        "https" => Ok(url),
-        "http" if !endpoint.is_https() && is_loopback(&url) => Ok(url),
-        _ => Err(insecure()),
-    }
+    if is_secure(&url, !endpoint.is_https()) { Ok(url) } else { Err(insecure()) }
 }
 
 /// The URL of an issuer's metadata: the well-known part comes before the issuer's path (RFC 8414 §3.1).
@@ -165,8 +161,8 @@ mod tests {
         for (name, servers, expected) in [
             ("https://h.example.com/team/mcp", json!(["https://h.example.com/team"]), Ok("https://h.example.com/team")),
             ("https://h.example.com/team/mcp/", json!(["https://a.example.com"]), Ok("https://a.example.com/")),
-            ("https://evil.example.com/team/mcp", json!(["https://h.example.com"]), Err("are those of https://evil")),
-            ("https://h.example.com/team", json!(["https://h.example.com"]), Err("are those of")),
+            ("https://evil.example.com/team/mcp", json!(["https://h.example.com"]), Err("https://evil")),
+            ("https://h.example.com/team", json!(["https://h.example.com"]), Err("https://h.example.com/team")),
             ("https://h.example.com/team/mcp", json!([]), Err("no authorization server")),
             ("https://h.example.com/team/mcp", json!(["http://127.0.0.1:1"]), Err("must begin with https://")),
         ] {
@@ -219,8 +215,8 @@ mod tests {
         assert_eq!(without_sign_in.authorization, None);
 
         for (member, value, part) in [
-            ("issuer", json!("https://evil.example.com/team"), "those of the issuer"),
-            ("issuer", json!("https://h.example.com/team/"), "those of the issuer"),
+            ("issuer", json!("https://evil.example.com/team"), "that of the issuer"),
+            ("issuer", json!("https://h.example.com/team/"), "that of the issuer"),
             ("token_endpoint", json!("http://h.example.com/token"), "token_endpoint is"),
             ("token_endpoint", json!("http://127.0.0.1/token"), "token_endpoint is"),
             ("revocation_endpoint", json!("file:///x"), "revocation_endpoint is"),

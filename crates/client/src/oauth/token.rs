@@ -5,7 +5,7 @@ use crate::credentials::{StoredClient, StoredTokens};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{StatusCode, header};
 use jiff::{SignedDuration, Timestamp};
-use portcullis_outbound::{AnswerError, HttpClient, RequestError};
+use portcullis_outbound::{HttpClient, RequestError, ResponseError};
 use reqwest::RequestBuilder;
 use serde::Deserialize;
 use url::form_urlencoded::byte_serialize;
@@ -47,9 +47,9 @@ pub enum TokenError {
     },
     /// The response cannot be parsed.
     #[error(transparent)]
-    Answer(#[from] AnswerError),
+    Response(#[from] ResponseError),
     /// The tokens are of a type that cannot be used.
-    #[error("the authorization server sent a token of the type {0:?}, and this command can use Bearer only")]
+    #[error("the authorization server issued a token of the type {0:?}; this command supports only Bearer")]
     TokenType(String),
 }
 
@@ -171,7 +171,7 @@ fn basic(id: &str, secret: &str) -> String {
     format!("Basic {}", STANDARD.encode(format!("{}:{}", encoded(id), encoded(secret))))
 }
 
-fn check(status: StatusCode, read: impl FnOnce() -> Result<ErrorResponse, AnswerError>) -> Result<(), TokenError> {
+fn check(status: StatusCode, read: impl FnOnce() -> Result<ErrorResponse, ResponseError>) -> Result<(), TokenError> {
     // RFC 6749 §5.2 has 400 and 401; RFC 7009 §2.2.1 adds 503, which is not final.
     if !matches!(status, StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED) {
         return Ok(());
@@ -219,7 +219,7 @@ mod tests {
     fn refusals_are_distinguished() {
         let refused = |status: u16, json: &str| {
             check(StatusCode::from_u16(status).unwrap(), || {
-                serde_json::from_str(json).map_err(|_| AnswerError::Json { host: String::new(), line: 1, column: 1 })
+                serde_json::from_str(json).map_err(|_| ResponseError::Json { host: String::new(), line: 1, column: 1 })
             })
         };
         for (status, json, ends, unknown) in [

@@ -232,7 +232,7 @@ impl Endpoint {
                         // If the agent has closed its end, the relay ends, and this task with it.
                         let _ = output.send(text).await;
                     }
-                    None => tracing::warn!("an event of the endpoint is not a JSON-RPC message; it is left out"),
+                    None => tracing::warn!("an event of the endpoint is not a JSON-RPC message; it is ignored"),
                 }
             }
         }

@@ -135,7 +135,7 @@ impl Relay {
             let line = match line {
                 Some(InputLine::Line(line)) => Bytes::from(line),
                 Some(InputLine::TooLong) => {
-                    let text = format!("a message is longer than {MAX_LINE} bytes, the limit; it was left out");
+                    let text = format!("a message is longer than {MAX_LINE} bytes, the limit; it was ignored");
                     let _ = answers.send(message::error(&Value::Null, &text)).await;
                     continue;
                 }

@@ -8,7 +8,7 @@ use crate::{
 use http::{Method, StatusCode, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use portcullis_core::media_type;
-use portcullis_outbound::{Answer, AnswerError, HttpClient, RequestError};
+use portcullis_outbound::{HttpClient, HttpResponse, RequestError, ResponseError};
 use serde::{Serialize, de::DeserializeOwned};
 use std::time::Duration;
 use url::form_urlencoded;
@@ -38,7 +38,7 @@ pub enum WorkspaceError {
     Request(#[from] RequestError),
     /// The response cannot be parsed.
     #[error(transparent)]
-    Answer(#[from] AnswerError),
+    Response(#[from] ResponseError),
     /// The endpoint refused the request, or the tool failed.
     #[error("{detail}")]
     Problem {
@@ -131,7 +131,7 @@ impl RestClient {
         format!("{}/{}", self.access.url().resource(), segments.collect::<Vec<_>>().join("/"))
     }
 
-    async fn send(&self, method: Method, url: &str, body: Option<Vec<u8>>) -> Result<Answer, WorkspaceError> {
+    async fn send(&self, method: Method, url: &str, body: Option<Vec<u8>>) -> Result<HttpResponse, WorkspaceError> {
         let mut rejected: Option<String> = None;
         loop {
             let token = self.access.token(rejected.as_deref()).await?;
@@ -150,17 +150,17 @@ impl RestClient {
 }
 
 /// A success as its type. A slow tool that fails late has the status 200 and a problem document as its body.
-fn read<T: DeserializeOwned>(answer: &Answer) -> Result<T, WorkspaceError> {
+fn read<T: DeserializeOwned>(answer: &HttpResponse) -> Result<T, WorkspaceError> {
     if !answer.status().is_success() {
         return Err(problem(answer));
     }
     answer.object().map_err(|error| match answer.object::<Problem>() {
         Ok(found) if !found.reason.is_empty() => of(answer.status(), found),
-        _ => WorkspaceError::Answer(error),
+        _ => WorkspaceError::Response(error),
     })
 }
 
-fn problem(answer: &Answer) -> WorkspaceError {
+fn problem(answer: &HttpResponse) -> WorkspaceError {
     if let Ok(found) = answer.object_of_any_status::<Problem>() {
         return of(answer.status(), found);
     }

@@ -3,11 +3,13 @@
 //! The checks run in the order of causes. If a check failed or was skipped, the checks that require it are skipped, so
 //! the first failure is the cause.
 
+mod cluster;
 mod cors;
 mod mcp;
 mod metadata;
 mod network;
 mod response;
+mod sign_in;
 mod token;
 
 #[cfg(test)]
@@ -37,6 +39,9 @@ fn run(observed: &Observations) -> (Vec<Finding>, BTreeMap<Check, Outcome>) {
     let mut findings = Vec::new();
     let mut blocked: BTreeMap<Check, Outcome> = BTreeMap::new();
     for check in Check::ALL {
+        if check.is_of_cluster() && observed.cluster.is_none() {
+            continue;
+        }
         if let Some(reason) = check.requires().iter().find_map(|required| blocked.get(required)) {
             let reason = reason.clone();
             findings.push(Finding::skipped(check, reason.clone()));
@@ -55,6 +60,9 @@ fn run(observed: &Observations) -> (Vec<Finding>, BTreeMap<Check, Outcome>) {
 }
 
 fn examine(check: Check, observed: &Observations) -> Vec<Finding> {
+    if let Some(cluster) = observed.cluster.as_deref().filter(|_| check.is_of_cluster()) {
+        return cluster::examine(check, cluster, observed);
+    }
     let finding = match check {
         Check::Url => network::url(observed),
         Check::Dns => network::dns(observed),
@@ -66,6 +74,8 @@ fn examine(check: Check, observed: &Observations) -> Vec<Finding> {
         Check::ResourceMetadata => metadata::resource(observed),
         Check::IssuerMetadata => metadata::issuer(observed),
         Check::Jwks => metadata::jwks(observed),
+        Check::ClientMetadata => return sign_in::client_metadata(observed),
+        Check::Logins => return sign_in::logins(observed),
         Check::Cors => return cors::pages(observed),
         Check::Token => token::token(observed),
         Check::Authorization => token::authorization(observed),
@@ -74,6 +84,8 @@ fn examine(check: Check, observed: &Observations) -> Vec<Finding> {
         Check::Call => mcp::call(observed),
         Check::Latency => mcp::latency(observed),
         Check::RateLimits => mcp::rate_limits(observed),
+        // Those of the cluster are examined above, or left out without a kubeconfig.
+        _ => not_examined(check),
     };
     vec![finding]
 }

@@ -2,7 +2,7 @@
 
 use super::not_examined;
 use crate::{
-    Check, Code, Finding,
+    Check, Code, Finding, Outcome,
     observation::{Certificate, ConnectFailure, ConnectionAttempt, Observations, TlsFailure},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -17,6 +17,13 @@ const LAST_PART: i32 = 6;
 pub(super) fn url(observed: &Observations) -> Finding {
     match &observed.url {
         Ok(url) => Finding::ok(Check::Url, url.resource()),
+        // If there is no such McpEndpoint, that is the cause.
+        Err(_) if observed.cluster.as_ref().is_some_and(|cluster| cluster.endpoint == Ok(None)) => {
+            Finding::skipped(Check::Url, Outcome::Skipped("the McpEndpoint does not exist"))
+        }
+        Err(_) if observed.url_unknown => {
+            Finding::problem(Check::Url, Code::EndpointNotRead, "the McpEndpoint was not read")
+        }
         Err(reason) => Finding::problem(Check::Url, Code::UrlInvalid, *reason),
     }
 }

@@ -6,14 +6,12 @@ use super::{
 };
 use crate::{
     Check, Code, Finding, Outcome,
-    observation::{HttpReply, Observations, TokenOutcome, clipped},
+    observation::{HttpReply, Observations, TokenOutcome, UserTokenOutcome, clipped},
 };
 
 pub(super) fn token(observed: &Observations) -> Finding {
     const CHECK: Check = Check::Token;
-    let Some(request) = &observed.token else {
-        return Finding::skipped(CHECK, Outcome::Skipped("no credentials; pass --client-id and --client-secret-file"));
-    };
+    let Some(request) = &observed.token else { return user_token(observed) };
     let outcome = match (&request.by_header, &request.by_body) {
         (TokenOutcome::Refused { status, .. }, Some(TokenOutcome::Issued { .. })) if observed.accepts_basic() => {
             let seen =
@@ -30,6 +28,22 @@ pub(super) fn token(observed: &Observations) -> Finding {
             Finding::problem(CHECK, code, refused_text(*status, error.as_deref(), description))
         }
         TokenOutcome::Issued { audience } => audience_finding(observed, audience.as_deref()),
+    }
+}
+
+/// The token of a user's sign-in.
+fn user_token(observed: &Observations) -> Finding {
+    const CHECK: Check = Check::Token;
+    let skipped = |reason| Finding::skipped(CHECK, Outcome::Skipped(reason));
+    match &observed.user_token {
+        Some(UserTokenOutcome::Issued { audience }) => audience_finding(observed, audience.as_deref()),
+        Some(UserTokenOutcome::Failed(why)) => Finding::problem(CHECK, Code::SignInFailed, clipped(why)),
+        Some(UserTokenOutcome::Ended) => {
+            skipped("the stored sign-in has ended; pass --browser, or run portcullis login")
+        }
+        Some(UserTokenOutcome::NotSignedIn) | None => {
+            skipped("no credentials; pass --client-id and --client-secret-file, or --browser")
+        }
     }
 }
 

@@ -1,11 +1,13 @@
 //! Requests with credentials: a token (RFC 6749 §4.4, RFC 8707), then MCP messages with it. Neither the secret nor the
 //! token is recorded.
 
-use super::{Credentials, requests::Requests};
+use super::{Credentials, UserToken, UserTokenError, requests::Requests};
 use crate::{
     Check,
     diagnose::is_blocked,
-    observation::{HttpExchange, NoReply, Observations, RevisionRequest, TokenOutcome, TokenRequest, clipped},
+    observation::{
+        HttpExchange, NoReply, Observations, RevisionRequest, TokenOutcome, TokenRequest, UserTokenOutcome, clipped,
+    },
 };
 use base64::{
     Engine as _,
@@ -28,17 +30,35 @@ const CALLS: usize = 3;
 /// The `clientInfo` of this client.
 const NAME: &str = "portcullis-doctor";
 
-/// Obtains a token, and uses it.
-pub(super) async fn session(
+/// Obtains a token by client credentials.
+pub(super) async fn of_client(
     observed: &mut Observations,
-    requests: &mut Requests,
+    requests: &Requests,
     url: &PublicUrl,
     credentials: &Credentials,
-) {
-    let Some(endpoint) = observed.issuer_field("token_endpoint") else { return };
-    let token = obtain(observed, requests, url, (&endpoint, credentials)).await;
-    let Some(token) = token.filter(|_| !is_blocked(Check::Authorization, observed)) else { return };
-    requests.redactor.add(&token);
+) -> Option<String> {
+    let endpoint = observed.issuer_field("token_endpoint")?;
+    obtain(observed, requests, url, (&endpoint, credentials)).await
+}
+
+/// Obtains a token of a user's sign-in.
+pub(super) async fn of_user(observed: &mut Observations, user_token: &dyn UserToken) -> Option<String> {
+    let token = user_token.token().await;
+    observed.user_token = Some(match &token {
+        Ok(token) => UserTokenOutcome::Issued { audience: audience(token) },
+        Err(UserTokenError::NotSignedIn) => UserTokenOutcome::NotSignedIn,
+        Err(UserTokenError::Ended) => UserTokenOutcome::Ended,
+        Err(UserTokenError::Failed(why)) => UserTokenOutcome::Failed(why.clone()),
+    });
+    token.ok()
+}
+
+/// Uses a token.
+pub(super) async fn session(observed: &mut Observations, requests: &mut Requests, url: &PublicUrl, token: &str) {
+    if is_blocked(Check::Authorization, observed) {
+        return;
+    }
+    requests.redactor.add(token);
     let Ok(mut authorization) = HeaderValue::try_from(format!("Bearer {token}")) else { return };
     authorization.set_sensitive(true);
 

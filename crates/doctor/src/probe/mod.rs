@@ -4,11 +4,12 @@
 mod mcp;
 mod network;
 mod requests;
+mod sign_in;
 mod target;
 mod tls;
 
 pub(crate) use mcp::TOOL;
-pub use target::{Credentials, Origin, OriginError, Target};
+pub use target::{Credentials, Origin, OriginError, Target, UserToken, UserTokenError, UserTokenFuture};
 
 use crate::{Check, diagnose::is_blocked, observation::Observations, redact::Redactor};
 use portcullis_core::{PublicUrl, clock::Clock};
@@ -19,6 +20,8 @@ use requests::Requests;
 pub async fn probe(target: &Target, clock: &dyn Clock) -> Result<Observations, OutboundError> {
     let roots = portcullis_outbound::tls::roots(target.ca.as_deref())?;
     let mut observed = Observations::new(&target.url, clock.now());
+    observed.cluster = target.cluster.clone().map(Box::new);
+    observed.url_unknown = target.url.is_empty() && observed.cluster.is_some();
     let Ok(url) = observed.url.clone() else { return Ok(observed) };
 
     let (host, port) = (url.host().to_owned(), port(&url));
@@ -46,13 +49,19 @@ pub async fn probe(target: &Target, clock: &dyn Clock) -> Result<Observations, O
         return Ok(observed);
     }
     discover(&mut observed, &requests, &url).await;
+    sign_in::pages(&mut observed, &requests, &url, target).await;
     for (origin, required) in target.origins() {
         observed.pages.push(requests.page(&url, origin, required).await);
     }
-    if let Some(credentials) = &target.credentials
-        && !is_blocked(Check::Token, &observed)
-    {
-        mcp::session(&mut observed, &mut requests, &url, credentials).await;
+    if !is_blocked(Check::Token, &observed) {
+        let token = match (&target.credentials, &target.user_token) {
+            (Some(credentials), _) => mcp::of_client(&mut observed, &requests, &url, credentials).await,
+            (None, Some(user_token)) => mcp::of_user(&mut observed, user_token.as_ref()).await,
+            (None, None) => None,
+        };
+        if let Some(token) = token {
+            mcp::session(&mut observed, &mut requests, &url, &token).await;
+        }
     }
     Ok(observed)
 }

@@ -92,6 +92,11 @@ impl Requests {
         .await
     }
 
+    /// Reads a page, as a browser does.
+    pub(super) async fn page_of(&self, url: &str) -> HttpExchange {
+        self.send(self.client.get(url).header(header::ACCEPT, "text/html")).await
+    }
+
     /// Reads a document.
     pub(super) async fn get(&self, url: &str) -> HttpExchange {
         self.send(self.client.get(url)).await

@@ -1,10 +1,14 @@
 //! The target of an examination: a URL, web origins, credentials.
 
-use std::{fmt, str::FromStr};
+use crate::cluster::ClusterObservations;
+use std::{fmt, pin::Pin, str::FromStr, sync::Arc};
 use url::{Url, form_urlencoded};
 
 /// The origins of the web pages of known agents.
 const KNOWN_ORIGINS: [&str; 2] = ["https://claude.ai", "https://chatgpt.com"];
+
+/// The metadata documents of known agents.
+const KNOWN_DOCUMENTS: [&str; 1] = ["https://claude.ai/oauth/mcp-oauth-client-metadata"];
 
 /// The target of an examination.
 #[derive(Clone, Debug, Default)]
@@ -13,10 +17,39 @@ pub struct Target {
     pub url: String,
     /// The credentials of a client that may use client credentials.
     pub credentials: Option<Credentials>,
+    /// The sign-in of a user, for a token if there are no credentials.
+    pub user_token: Option<Arc<dyn UserToken>>,
+    /// The ids of clients whose metadata document the endpoint must be able to read.
+    pub client_metadata: Vec<String>,
+    /// What was read from the cluster.
+    pub cluster: Option<ClusterObservations>,
     /// Origins that must be allowed.
     pub origins: Vec<Origin>,
     /// Certificates (PEM) of authorities to trust besides the public ones.
     pub ca: Option<String>,
+}
+
+/// The sign-in of a user.
+pub trait UserToken: fmt::Debug + Send + Sync {
+    /// A valid access token for the endpoint.
+    fn token(&self) -> UserTokenFuture<'_>;
+}
+
+/// The future of [`UserToken::token`].
+pub type UserTokenFuture<'a> = Pin<Box<dyn Future<Output = Result<String, UserTokenError>> + 'a>>;
+
+/// Why there is no token of a user.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UserTokenError {
+    /// No user has signed in.
+    #[error("no user has signed in")]
+    NotSignedIn,
+    /// The stored sign-in was revoked, or it has expired.
+    #[error("the stored sign-in has ended")]
+    Ended,
+    /// Another reason, without secrets.
+    #[error("{0}")]
+    Failed(String),
 }
 
 /// The credentials of a client.
@@ -57,6 +90,17 @@ impl Target {
     pub(super) fn origins(&self) -> impl Iterator<Item = (&str, bool)> {
         let known = KNOWN_ORIGINS.into_iter().filter(|known| !self.origins.iter().any(|origin| origin.0 == *known));
         self.origins.iter().map(|origin| (origin.0.as_str(), true)).chain(known.map(|origin| (origin, false)))
+    }
+}
+
+impl Target {
+    /// The documents to examine, and whether each of them must be accepted. Known agents are in the cloud, from where they
+    /// cannot reach an endpoint on this machine.
+    pub(super) fn documents(&self, own_machine: bool) -> impl Iterator<Item = (&str, bool)> {
+        let known = KNOWN_DOCUMENTS
+            .into_iter()
+            .filter(move |known| !own_machine && !self.client_metadata.iter().any(|given| given == known));
+        self.client_metadata.iter().map(|id| (id.as_str(), true)).chain(known.map(|id| (id, false)))
     }
 }
 
@@ -113,6 +157,24 @@ mod tests {
             origins(&target(&["https://claude.ai"])),
             rows(&[("https://claude.ai", true), ("https://chatgpt.com", false)])
         );
+    }
+
+    #[test]
+    fn the_document_of_claude_is_examined_where_claude_can_connect() {
+        let known = KNOWN_DOCUMENTS[0];
+        let target = |given: &[&str]| Target {
+            client_metadata: given.iter().map(|id| (*id).to_owned()).collect(),
+            ..Target::default()
+        };
+        for (given, own_machine, expected) in [
+            (&[][..], false, vec![(known, false)]),
+            (&[], true, vec![]),
+            (&[known], false, vec![(known, true)]),
+            (&["https://h.example/c"], true, vec![("https://h.example/c", true)]),
+        ] {
+            let target = target(given);
+            assert_eq!(target.documents(own_machine).collect::<Vec<_>>(), expected, "{given:?} {own_machine}");
+        }
     }
 
     #[test]

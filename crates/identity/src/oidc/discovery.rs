@@ -3,14 +3,13 @@
 
 use crate::error::SignInError;
 use jiff::{SignedDuration, Timestamp};
-use portcullis_core::{loopback::is_loopback, report::chain};
-use portcullis_outbound::HttpClient;
+use portcullis_core::report::chain;
+use portcullis_outbound::issuer::{IssuerClient, IssuerError, IssuerMetadata, WellKnown};
 use serde::Deserialize;
 use std::{
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-use url::Url;
 
 /// How long the metadata is used without another fetch.
 const FRESH: SignedDuration = SignedDuration::from_hours(1);
@@ -53,11 +52,21 @@ impl Metadata {
     }
 }
 
+impl IssuerMetadata for Metadata {
+    fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    fn endpoints(&self) -> Vec<&str> {
+        let endpoints = [&self.authorization_endpoint, &self.token_endpoint, &self.jwks_uri];
+        endpoints.into_iter().chain(&self.userinfo_endpoint).map(String::as_str).collect()
+    }
+}
+
 /// Fetches and caches the metadata.
 pub(super) struct Discovery {
     provider: String,
-    issuer: String,
-    client: HttpClient,
+    issuer: IssuerClient,
     state: Mutex<State>,
     /// Held by the caller that fetches.
     fetching: tokio::sync::Mutex<()>,
@@ -78,8 +87,8 @@ pub(super) enum Failure {
 }
 
 impl Discovery {
-    pub(super) fn new(provider: String, issuer: String, client: HttpClient) -> Self {
-        Self { provider, issuer, client, state: Mutex::default(), fetching: tokio::sync::Mutex::default() }
+    pub(super) fn new(provider: String, issuer: IssuerClient) -> Self {
+        Self { provider, issuer, state: Mutex::default(), fetching: tokio::sync::Mutex::default() }
     }
 
     /// The metadata of the provider. Concurrent callers share one request.
@@ -140,48 +149,30 @@ impl Discovery {
     }
 
     async fn fetch(&self) -> Result<Metadata, Failure> {
-        // §4.1: a trailing slash of the issuer is removed first.
-        let url = format!("{}/.well-known/openid-configuration", self.issuer.trim_end_matches('/'));
-        let answer = self.client.send(self.client.get(&url)).await;
-        let answer = answer.map_err(|error| Failure::of(&SignInError::unanswered(&self.provider, error)))?;
-        if answer.status().is_client_error() || answer.status().is_redirection() {
-            return Err(Failure::Misconfigured(format!(
-                "its issuerUrl has no /.well-known/openid-configuration ({}); correct issuerUrl of this login in the McpEndpoint",
-                answer.status()
-            )));
-        }
-        let metadata: Metadata =
-            answer.object().map_err(|error| Failure::of(&SignInError::unusable(&self.provider, error)))?;
-        self.accepts(&metadata).map(|()| metadata)
-    }
-
-    /// Whether a document has the configured issuer, and all its endpoints are safe for secrets.
-    pub(super) fn accepts(&self, metadata: &Metadata) -> Result<(), Failure> {
-        // §4.3: otherwise, the document could be another provider's (RFC 8414 §3.3).
-        if metadata.issuer != self.issuer {
-            return Err(Failure::Misconfigured(
-                "its discovery document names another issuer; write issuerUrl of this login in the McpEndpoint exactly as the document has it, a slash at the end included".to_owned(),
-            ));
-        }
-        let endpoints = [&metadata.authorization_endpoint, &metadata.token_endpoint, &metadata.jwks_uri];
-        if !endpoints.into_iter().chain(&metadata.userinfo_endpoint).all(|endpoint| self.is_safe(endpoint)) {
-            return Err(Failure::Misconfigured("one of its endpoints is not https".to_owned()));
-        }
-        Ok(())
-    }
-
-    /// Whether the URL is https, or http on a loopback address where the issuer's URL is http too.
-    fn is_safe(&self, endpoint: &str) -> bool {
-        Url::parse(endpoint).is_ok_and(|endpoint| {
-            endpoint.scheme() == "https"
-                || (endpoint.scheme() == "http" && is_loopback(&endpoint) && self.issuer.starts_with("http://"))
-        })
+        let fetched = self.issuer.metadata(WellKnown::OpenId).await;
+        fetched.map_err(|error| Failure::of(&self.provider, error))
     }
 }
 
 impl Failure {
-    /// The failure for a sign-in error.
-    pub(super) fn of(error: &SignInError) -> Self {
+    /// The failure for an error of the client.
+    pub(super) fn of(provider: &str, error: IssuerError) -> Self {
+        let what = match error {
+            IssuerError::Request(error) => return Self::of_sign_in(&SignInError::unanswered(provider, error)),
+            IssuerError::Response(error) => return Self::of_sign_in(&SignInError::unusable(provider, error)),
+            error @ IssuerError::Url(_) => return Self::Unexpected(chain(&error)),
+            IssuerError::NotFound { status, .. } => format!(
+                "its issuerUrl has no /.well-known/openid-configuration ({status}); correct issuerUrl of this login in the McpEndpoint"
+            ),
+            IssuerError::OtherIssuer { .. } => {
+                "its discovery document names another issuer; write issuerUrl of this login in the McpEndpoint exactly as in the document, including a slash at the end".to_owned()
+            }
+            IssuerError::Insecure => "one of its endpoints is not https".to_owned(),
+        };
+        Self::Misconfigured(what)
+    }
+
+    fn of_sign_in(error: &SignInError) -> Self {
         match error {
             SignInError::Unreachable { source, .. } => Self::Unreachable(chain(&**source)),
             other => Self::Unexpected(std::error::Error::source(other).map_or_else(|| other.to_string(), chain)),

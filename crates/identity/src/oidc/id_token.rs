@@ -37,7 +37,7 @@ pub(super) struct Expected<'a> {
 pub(super) enum IdTokenError {
     #[error("the token is malformed")]
     Malformed,
-    #[error("the token is not signed with an algorithm of public keys that is known here")]
+    #[error("the token is not signed with a supported public-key algorithm")]
     Algorithm,
     #[error("the signature of the token is wrong")]
     Signature,
@@ -45,15 +45,15 @@ pub(super) enum IdTokenError {
     Issuer,
     #[error("the token is for another client (aud)")]
     Audience,
-    #[error("the token is for several clients, or was given to another one (azp)")]
+    #[error("the token is for several clients, or was issued to another one (azp)")]
     AuthorizedParty,
-    #[error("the token has expired, or does not say when it does (exp); are both clocks right?")]
+    #[error("the token has expired, or has no exp; check both clocks")]
     Expired,
-    #[error("the token is from the future, or does not say when it was made (iat, nbf); are both clocks right?")]
+    #[error("the token was issued in the future, or has no iat (iat, nbf); check both clocks")]
     TooEarly,
     #[error("the token belongs to another sign-in, or is an ID token where a logout token is expected (nonce)")]
     Nonce,
-    #[error("the token is no logout token (events)")]
+    #[error("the token is not a logout token (events)")]
     Event,
     #[error("the logout token has no id (jti)")]
     Id,

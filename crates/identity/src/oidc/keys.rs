@@ -5,9 +5,7 @@ use crate::oidc::discovery::Failure;
 use jiff::{SignedDuration, Timestamp};
 use jsonwebtoken::{DecodingKey, Header};
 use portcullis_oauth::external_jwt::{FetchFailure, KeyCache, NoKey, Published};
-use portcullis_outbound::HttpClient;
-use serde::Deserialize;
-use serde_json::Value;
+use portcullis_outbound::issuer::IssuerClient;
 use std::sync::Arc;
 
 /// How long keys are used without another fetch.
@@ -16,13 +14,8 @@ const FRESH: SignedDuration = SignedDuration::from_hours(1);
 /// Fetches and caches the keys.
 pub(super) struct Keys {
     provider: String,
-    client: HttpClient,
+    issuer: IssuerClient,
     cache: KeyCache<Failure>,
-}
-
-#[derive(Deserialize)]
-struct KeySet {
-    keys: Vec<Value>,
 }
 
 impl FetchFailure for Failure {
@@ -32,8 +25,8 @@ impl FetchFailure for Failure {
 }
 
 impl Keys {
-    pub(super) fn new(provider: String, client: HttpClient) -> Self {
-        Self { cache: KeyCache::new(provider.clone(), FRESH), provider, client }
+    pub(super) fn new(provider: String, issuer: IssuerClient) -> Self {
+        Self { cache: KeyCache::new(provider.clone(), FRESH), provider, issuer }
     }
 
     /// The key that signed a token with this header. The issuer `issuer` publishes its keys at `url`.
@@ -44,9 +37,9 @@ impl Keys {
         header: &Header,
         now: Timestamp,
     ) -> Result<Arc<DecodingKey>, SignInError> {
-        let fetch = async || match self.download(url).await {
+        let fetch = async || match self.issuer.keys(url).await {
             Ok(keys) => Ok(Published { issuer: issuer.to_owned(), keys }),
-            Err(error) => Err(Failure::of(&error)),
+            Err(error) => Err(Failure::of(&self.provider, error)),
         };
         match self.cache.find(header, now, fetch).await {
             Ok(found) => Ok(found.key),
@@ -56,12 +49,5 @@ impl Keys {
                 Err(SignInError::unexpected(&self.provider, unknown))
             }
         }
-    }
-
-    async fn download(&self, url: &str) -> Result<Vec<Value>, SignInError> {
-        let answer = self.client.send(self.client.get(url)).await;
-        let answer = answer.map_err(|error| SignInError::unanswered(&self.provider, error))?;
-        let set: KeySet = answer.object().map_err(|error| SignInError::unusable(&self.provider, error))?;
-        Ok(set.keys)
     }
 }

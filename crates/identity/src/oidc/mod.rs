@@ -32,7 +32,7 @@ use portcullis_oauth::{
     UserStatus,
     external_jwt::{Claims, LEEWAY, Token},
 };
-use portcullis_outbound::{Answer, HttpClient};
+use portcullis_outbound::{HttpClient, HttpResponse, issuer::IssuerClient};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use url::{Url, form_urlencoded};
@@ -42,6 +42,8 @@ pub(super) struct Oidc {
     /// The provider's name on the page.
     title: String,
     config: login::Oidc,
+    /// The groups that make a user an administrator.
+    administrator_groups: Vec<String>,
     client_id: String,
     client_secret: String,
     client: HttpClient,
@@ -92,15 +94,18 @@ impl Oidc {
     pub(super) fn new(
         title: String,
         config: &login::Oidc,
+        administrator_groups: &[String],
         client_id: &str,
         client_secret: &str,
         client: HttpClient,
     ) -> Self {
+        let issuer = IssuerClient::new(config.issuer_url.clone(), client.clone());
         Self {
-            discovery: Discovery::new(title.clone(), config.issuer_url.clone(), client.clone()),
-            keys: Keys::new(title.clone(), client.clone()),
+            discovery: Discovery::new(title.clone(), issuer.clone()),
+            keys: Keys::new(title.clone(), issuer),
             title,
             config: config.clone(),
+            administrator_groups: administrator_groups.to_vec(),
             client_id: client_id.to_owned(),
             client_secret: client_secret.to_owned(),
             client,
@@ -160,7 +165,7 @@ impl Oidc {
                 return Err(SignInError::mismatch(&self.title, "the response comes from another issuer (iss)"));
             }
             None if metadata.authorization_response_iss_parameter_supported => {
-                return Err(SignInError::mismatch(&self.title, "the response does not say whom it comes from (iss)"));
+                return Err(SignInError::mismatch(&self.title, "the response has no iss"));
             }
             _ => {}
         }
@@ -207,13 +212,17 @@ impl Oidc {
         access_token: &str,
         subject: String,
     ) -> Result<Account, SignInError> {
-        let groups_needed = !self.config.allowed_groups.is_empty() && !claims.has(&self.config.groups_claim);
-        if groups_needed || !claims.has(&self.config.username_claim) {
+        let no_groups = !claims.has(&self.config.groups_claim);
+        let groups_needed = !self.config.allowed_groups.is_empty() && no_groups;
+        let groups_wanted = !self.administrator_groups.is_empty() && no_groups;
+        if groups_needed || groups_wanted || !claims.has(&self.config.username_claim) {
             match self.user_info(metadata, access_token, &subject).await {
                 Ok(more) => claims.complete(more),
                 Err(error) if groups_needed => return Err(error),
-                // A missing display name does not fail the sign-in.
-                Err(error) => tracing::warn!(provider = self.title, error = chain(&error), "userinfo was of no use"),
+                // A missing display name, or not being an administrator, does not fail the sign-in.
+                Err(error) => {
+                    tracing::warn!(provider = self.title, error = chain(&error), "userinfo could not be used");
+                }
             }
         }
         let name = claims.name(&self.config.username_claim).unwrap_or_else(|| subject.clone());
@@ -223,7 +232,12 @@ impl Oidc {
         if !allowed.is_empty() && matching.is_empty() {
             return Err(SignInError::NotAllowed { provider: self.title.clone(), account: name, membership: "group" });
         }
-        let evidence = LoginEvidence { groups: evidence::kept(matching), ..LoginEvidence::default() };
+        let administers = self.administrator_groups.iter().filter(|group| groups.contains(group.as_str()));
+        let evidence = LoginEvidence {
+            groups: evidence::kept(matching),
+            administrator_groups: evidence::kept_administrator_groups(administers),
+            ..LoginEvidence::default()
+        };
         Ok(Account { id: subject, name, evidence, token: None, session: None })
     }
 
@@ -278,7 +292,7 @@ impl Oidc {
         &self,
         metadata: &Metadata,
         mut form: Vec<(&'static str, &str)>,
-    ) -> Result<Answer, SignInError> {
+    ) -> Result<HttpResponse, SignInError> {
         let mut request = self.client.post(&metadata.token_endpoint);
         if metadata.takes_basic() {
             // RFC 6749 §2.3.1: client id and secret are form-encoded first.
@@ -291,7 +305,7 @@ impl Oidc {
     }
 
     /// The error code of a token endpoint's response (RFC 6749 §5.2), and the error if the client itself is rejected.
-    fn token_error(&self, answer: &Answer) -> (&'static str, Option<SignInError>) {
+    fn token_error(&self, answer: &HttpResponse) -> (&'static str, Option<SignInError>) {
         let error = answer.object_of_any_status::<TokenError>().map(|error| error.error).unwrap_or_default();
         let known = TOKEN_ERRORS.into_iter().find(|known| *known == error).unwrap_or_default();
         let what = match known {
@@ -333,7 +347,7 @@ impl Oidc {
         let claims: Claims = answer.object().map_err(|error| SignInError::unusable(&self.title, error))?;
         // §5.3.2: otherwise, the response may be about another user.
         if claims.subject().as_deref() != Some(subject) {
-            return Err(SignInError::unexpected(&self.title, "its userinfo is about somebody else (sub)"));
+            return Err(SignInError::unexpected(&self.title, "its userinfo is for another user (sub)"));
         }
         Ok(claims)
     }

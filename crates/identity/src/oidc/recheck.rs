@@ -57,7 +57,7 @@ impl Oidc {
                 let claims = self.verified(&metadata, id_token, &expected).await?;
                 // §12.2: otherwise, the response may be about another user.
                 if claims.subject().as_deref() != Some(subject) {
-                    return Err(SignInError::unexpected(&self.title, "the ID token is about somebody else (sub)"));
+                    return Err(SignInError::unexpected(&self.title, "the ID token is for another user (sub)"));
                 }
                 claims
             }

@@ -92,13 +92,13 @@ pub enum AssertionError {
     #[error("client_assertion has expired; sign a new one")]
     Expired,
     /// `iat` or `nbf` is in the future.
-    #[error("iat or nbf of client_assertion is in the future; is the client's clock right?")]
+    #[error("iat or nbf of client_assertion is in the future; check the client's clock")]
     Early,
     /// The assertion expires too late: its mark would have to be kept for too long.
     #[error("exp of client_assertion must be at most 5 minutes ahead")]
     TooLong,
     /// The assertion was used before.
-    #[error("client_assertion was used before; sign a new one with a jti of its own")]
+    #[error("client_assertion was used before; sign a new one with a unique jti")]
     Used,
     /// The client does not use `private_key_jwt`.
     #[error("the client does not authenticate with private_key_jwt")]
@@ -242,7 +242,7 @@ impl Used {
 }
 
 fn read_keys(body: &[u8]) -> Result<KeySet, String> {
-    let set = serde_json::from_slice(body).map_err(|_| "its key set is no JSON".to_owned())?;
+    let set = serde_json::from_slice(body).map_err(|_| "its key set is not JSON".to_owned())?;
     public_keys(&set).map(|set| key_set(&set))
 }
 

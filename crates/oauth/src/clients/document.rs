@@ -71,7 +71,7 @@ pub fn allowed_host(client_id: &str, policy: &MetadataDocuments) -> Result<Strin
     // The URL must equal its parsed form: no dot segments, no capitals in the host, no port, nothing that the parser
     // skips.
     if url.as_str() != client_id {
-        return Err(unusable("its URL must be written in its plainest form, without dot segments"));
+        return Err(unusable("its URL must be in normalized form, without dot segments"));
     }
     if url.path() == "/" {
         return Err(unusable("its URL must have a path"));
@@ -126,7 +126,7 @@ impl Document {
         let raw: Raw = json::object(body)
             .map_err(|error| format!("it is not the JSON of a client's metadata (line {})", error.line()))?;
         if raw.client_id != client_id {
-            return Err("its client_id is not its own URL, letter by letter".to_owned());
+            return Err("its client_id is not exactly its own URL".to_owned());
         }
         if raw.client_secret.is_some() || raw.client_secret_expires_at.is_some() {
             return Err("it must have no client_secret; use private_key_jwt or none".to_owned());
@@ -191,7 +191,7 @@ pub(super) fn public_keys(set: &Value) -> Result<JsonWebKeySet, String> {
         return Err(format!("its key set has more than {MAX_KEYS} keys"));
     }
     if keys.iter().any(|key| PRIVATE_MEMBERS.iter().any(|member| key.get(member).is_some())) {
-        return Err("its key set holds a private or symmetric key, which is no secret any more; replace it".to_owned());
+        return Err("its key set contains a private or symmetric key, which is now public; replace it".to_owned());
     }
     let known = |key: &&Value| matches!(key.get("kty").and_then(Value::as_str), Some("EC" | "OKP" | "RSA"));
     let keys: Result<Vec<_>, _> = keys.iter().filter(known).cloned().map(serde_json::from_value).collect();
@@ -226,21 +226,21 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_urls_in_their_plainest_form_at_allowed_hosts() {
+    fn ids_are_normalized_urls_at_allowed_hosts() {
         let policy = MetadataDocuments { allowed_hosts: vec!["claude.ai".to_owned()], scopes: vec![Scope::FilesRead] };
         for (id, expected) in [
             (ID, "claude.ai"),
             ("https://claude.ai/client?v=2", "claude.ai"),
-            ("https://claude.ai", "plainest form"),
+            ("https://claude.ai", "normalized form"),
             ("https://claude.ai/", "must have a path"),
             ("https://claude.ai/?a", "must have a path"),
-            ("https://claude.ai/a/../b", "plainest form"),
-            ("https://claude.ai/./b", "plainest form"),
-            ("https://claude.ai/a/%2e%2e/b", "plainest form"),
-            ("https://Claude.ai/b", "plainest form"),
-            ("https://claude.ai:443/b", "plainest form"),
-            ("https://claude.ai\\b", "plainest form"),
-            ("https://claude.ai/b\n", "plainest form"),
+            ("https://claude.ai/a/../b", "normalized form"),
+            ("https://claude.ai/./b", "normalized form"),
+            ("https://claude.ai/a/%2e%2e/b", "normalized form"),
+            ("https://Claude.ai/b", "normalized form"),
+            ("https://claude.ai:443/b", "normalized form"),
+            ("https://claude.ai\\b", "normalized form"),
+            ("https://claude.ai/b\n", "normalized form"),
             ("https://claude.ai/b#c", "no fragment"),
             ("https://user@claude.ai/b", "no user information"),
             ("http://claude.ai/b", "must begin with https"),
@@ -299,8 +299,8 @@ mod tests {
         };
         let private = json!({"kty": "EC", "crv": "P-256", "x": "x", "y": "y", "d": "secret"});
         for (changes, expected) in [
-            (json!({"client_id": "https://claude.ai/oauth/client.json/"}), "not its own URL"),
-            (json!({"client_id": "https://CLAUDE.ai/oauth/client.json"}), "not its own URL"),
+            (json!({"client_id": "https://claude.ai/oauth/client.json/"}), "not exactly its own URL"),
+            (json!({"client_id": "https://CLAUDE.ai/oauth/client.json"}), "not exactly its own URL"),
             (json!({"client_id": null}), "not the JSON"),
             (json!({"client_id": ["a"]}), "not the JSON"),
             (json!({"client_secret": "s3cret"}), "no client_secret"),
@@ -313,7 +313,7 @@ mod tests {
             (json!({"redirect_uris": ["https://evil.com/cb"]}), "none of its redirect_uris"),
             (json!({"redirect_uris": ["https://notclaude.ai/cb"]}), "none of its redirect_uris"),
             (json!({"redirect_uris": ["https://claude.ai/cb", "javascript://claude.ai/%0aalert(1)"]}), "javascript"),
-            (json!({"redirect_uris": ["http://claude.ai/cb"]}), "its scheme is no callback's"),
+            (json!({"redirect_uris": ["http://claude.ai/cb"]}), "its scheme is not allowed for callbacks"),
             (json!({"redirect_uris": "https://claude.ai/cb"}), "not the JSON"),
             (json!({"token_endpoint_auth_method": "client_secret_basic"}), "none or private_key_jwt"),
             (json!({"token_endpoint_auth_method": "client_secret_post"}), "none or private_key_jwt"),

@@ -103,7 +103,7 @@ impl<T> FetchCache<T> {
                 Ok(value)
             }
             Err(failure) => {
-                tracing::debug!(url = ?url, error = failure.text, "what a client publishes cannot be used");
+                tracing::debug!(url = ?url, error = failure.text, "a document of a client cannot be used");
                 state.failed = Some((now, failure.text.clone()));
                 if failure.definite {
                     state.good = None;

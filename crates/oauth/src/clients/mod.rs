@@ -2,11 +2,11 @@
 
 pub mod assertion;
 mod callbacks;
+pub mod capacity;
 pub mod document;
 mod fetched;
 pub mod registrar;
 pub mod registration;
-pub mod room;
 
 pub use assertion::ALGORITHMS;
 

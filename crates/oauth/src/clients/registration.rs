@@ -1,13 +1,13 @@
 //! `POST /register`: dynamic client registration (RFC 7591), if the endpoint's administrator enables it.
 //!
 //! Anyone can register, so a registration is worth little: the client is public and unverified, registrations are
-//! limited in rate and number, and each expires, is deleted when others need the capacity (`room`), and is visible as
+//! limited in rate and number, and each expires, is deleted when others need the capacity (`capacity`), and is visible as
 //! an `OAuthClient`. The client cannot change or delete it: there is no management protocol (RFC 7592), so no
 //! registration access token is issued.
 
 use crate::clients::{
     MAX_NAME, callbacks,
-    room::{self, NoRoom},
+    capacity::{self, CapacityError},
 };
 use crate::{
     AuthorizationServer,
@@ -28,7 +28,7 @@ use std::{
 /// The maximum size of a request, in bytes.
 pub const MAX_BODY: usize = 16 << 10;
 /// The timeout of a registration that waits for earlier ones.
-const PATIENCE: Duration = Duration::from_secs(5);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The supported metadata (RFC 7591 §2). Others are omitted from the response, which tells the client.
 #[derive(Deserialize)]
@@ -70,16 +70,16 @@ pub enum RegistrationError {
     Metadata(String),
     /// The maximum number of registrations is reached, and none of them can be deleted.
     #[error(
-        "{0} clients are registered here, the maximum, and each is in use or was registered in the last ten minutes; try again later, or ask an administrator to raise spec.clients.dynamicRegistration.maxClients"
+        "the limit of {0} registered clients is reached, and each is in use or was registered in the last ten minutes; try again later, or ask an administrator to raise spec.clients.dynamicRegistration.maxClients"
     )]
     Full(u32),
     /// The network has used up its share.
     #[error(
-        "this network registered {0} clients in the last ten minutes that no user has approved, a tenth of all places; approve one of them, or try again in ten minutes"
+        "this network registered {0} clients in the last ten minutes that no user has approved, the limit for a network; approve one of them, or try again in ten minutes"
     )]
     Share(usize),
     /// Too many registrations are in progress.
-    #[error("too many clients register at this moment; try again shortly")]
+    #[error("too many clients are registering at the moment; try again shortly")]
     Busy,
     /// The store of registrations cannot be reached.
     #[error(transparent)]
@@ -132,14 +132,17 @@ impl AuthorizationServer {
     ) -> Result<Registered, RegistrationError> {
         let sources = self.registrar.sources(applicant.network);
         let new = NewRegistration { source: sources.first().cloned(), ..check(body, policy, now)? };
-        let turn = tokio::time::timeout(PATIENCE, self.registering.lock()).await;
+        let turn = tokio::time::timeout(LOCK_TIMEOUT, self.registering.lock()).await;
         let _turn = turn.map_err(|_| RegistrationError::Busy)?;
         let held = self.registrations.held(now);
-        let approved =
-            if room::is_free(&held, &sources, policy.max_clients) { HashSet::new() } else { self.grants.clients(now) };
-        let gone = room::make(&held, &approved, &sources, policy.max_clients, now).map_err(|why| match why {
-            NoRoom::Full => RegistrationError::Full(policy.max_clients),
-            NoRoom::Share(share) => RegistrationError::Share(share),
+        let approved = if capacity::is_free(&held, &sources, policy.max_clients) {
+            HashSet::new()
+        } else {
+            self.grants.clients(now)
+        };
+        let gone = capacity::make(&held, &approved, &sources, policy.max_clients, now).map_err(|why| match why {
+            CapacityError::Full => RegistrationError::Full(policy.max_clients),
+            CapacityError::Share(share) => RegistrationError::Share(share),
         })?;
         for client_id in &gone {
             self.registrations.remove(client_id).await.map_err(RegistrationError::Store)?;
@@ -163,7 +166,7 @@ impl AuthorizationServer {
 fn check(body: &[u8], policy: &DynamicRegistration, now: Timestamp) -> Result<NewRegistration, RegistrationError> {
     let wrong = |text: &str| RegistrationError::Metadata(text.to_owned());
     let metadata: Metadata = json::object(body).map_err(|_| match json::lone_surrogate(body) {
-        Some(why) => RegistrationError::Metadata(format!("the metadata are no text: {why}")),
+        Some(why) => RegistrationError::Metadata(format!("the metadata is not text: {why}")),
         None => RegistrationError::NotJson,
     })?;
     let redirect_uris = metadata.redirect_uris.unwrap_or_default();

@@ -149,7 +149,8 @@ async fn what_a_token_must_say() {
     let mut hmac = Header::new(Algorithm::HS256);
     hmac.kid = Some(key.kid.clone());
     let public = key.public_jwk().unwrap().to_string();
-    let confused = jsonwebtoken::encode(&hmac, &claims(), &EncodingKey::from_secret(public.as_bytes())).unwrap();
+    let confused =
+        jsonwebtoken::encode(&hmac, &claims(), &EncodingKey::from_secret(public.as_bytes()).unwrap()).unwrap();
     assert_eq!(tokens.verify(&confused, at(NOW)).await.err(), Some(JwtError::Algorithm));
     for junk in ["", "a.b", "a.b.c", &"x".repeat(20_000)] {
         assert_eq!(tokens.verify(junk, at(NOW)).await.err(), Some(JwtError::Malformed));
@@ -207,7 +208,7 @@ async fn an_issuers_documents_have_names_not_positions() {
             .route("/keys", get(async move || keys.to_string()));
         let served = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         let client = Outbound::new().unwrap().trusted(None).unwrap();
-        let fetched = Discovery { issuer, client }.fetch().await;
+        let fetched = IssuerClient::new(issuer, client).fetch().await;
         assert_eq!(fetched.is_ok(), good, "{:?}", fetched.map(|published| published.keys));
         served.abort();
     }

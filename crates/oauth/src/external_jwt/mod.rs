@@ -53,13 +53,13 @@ pub enum JwtError {
     #[error("the token has expired; request a new one")]
     Expired,
     /// `iat` or `nbf` is in the future.
-    #[error("the token is not valid yet; is the issuer's clock right?")]
+    #[error("the token is not valid yet; check the issuer's clock")]
     TooEarly,
     /// A required claim is missing or has the wrong type.
-    #[error("the token does not count: it has no {0}")]
+    #[error("the token is not valid: it has no {0}")]
     MissingClaim(&'static str),
     /// A claim has a value that is not accepted.
-    #[error("the token does not count: {0}")]
+    #[error("the token is not valid: {0}")]
     Claim(&'static str),
     /// The key is unknown, and the issuer cannot be reached.
     #[error("the token cannot be verified at the moment, since its issuer cannot be reached; try again shortly")]

@@ -1,6 +1,7 @@
 use crate::redirect::*;
 use proptest::prelude::*;
 
+const CODEX: &str = "http://127.0.0.1/callback/{id}";
 const CHATGPT: &str = "https://chatgpt.com/connector/oauth/{id}";
 
 fn hold(rows: &[(&str, &str, bool)]) {
@@ -127,7 +128,27 @@ fn a_loopback_callback_has_any_port_and_an_id_stands_for_one_segment() {
         ("https://h.example.com/cb?x={id}", "https://h.example.com/cb?x=1", false),
         ("https://h.example.com/?/{id}", "https://h.example.com/?/1", false),
         ("https://h.example.com/{id}/{id}", "https://h.example.com/a/b", false),
-        ("http://localhost/{id}", "http://localhost/a", false),
+        // The last segment of a loopback callback, at any port.
+        (CODEX, "http://127.0.0.1:50123/callback/aB3-_x", true),
+        (CODEX, "http://127.0.0.1/callback/a", true),
+        (CODEX, "http://127.0.0.1:50123/callback", false),
+        (CODEX, "http://127.0.0.1:50123/callback/", false),
+        (CODEX, "http://127.0.0.1:50123/callback/a/b", false),
+        (CODEX, "http://127.0.0.1:50123/callback/a/", false),
+        (CODEX, "http://127.0.0.1:50123/callback/a?b", false),
+        (CODEX, "http://127.0.0.1:50123/callback?/a", false),
+        (CODEX, "http://127.0.0.1:50123/callback/a%2Fb", false),
+        (CODEX, "http://127.0.0.1:50123/callback/..", false),
+        (CODEX, "http://127.0.0.1:50123/other/a", false),
+        (CODEX, "http://localhost:50123/callback/a", false),
+        (CODEX, "http://127.0.0.1.evil.com/callback/a", false),
+        (CODEX, "http://127.0.0.1:80@evil.com/callback/a", false),
+        (CODEX, "https://127.0.0.1:50123/callback/a", false),
+        ("http://localhost/{id}", "http://localhost:1/a", true),
+        ("http://localhost/{id}", "http://localhost", false),
+        ("http://localhost/a{id}", "http://localhost/ab", false),
+        ("http://localhost/{id}/cb", "http://localhost/a/cb", false),
+        ("http://localhost/cb?x=/{id}", "http://localhost/cb?x=/1", false),
         ("app://host/{id}", "app://host/a", false),
     ]);
 }

@@ -7,7 +7,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
-use portcullis_core::grant::{LoginEvidence, RefreshState, RevocationReason};
+use portcullis_core::grant::{GrantUser, LoginEvidence, RefreshState, RevocationReason};
 use std::{
     collections::HashSet,
     sync::{
@@ -34,6 +34,10 @@ impl Grants for Seen {
 
     fn of_user(&self, user_id: &str) -> Vec<Arc<Grant>> {
         self.place.of_user(user_id)
+    }
+
+    fn users(&self, after: &str, limit: usize, now: Timestamp) -> Vec<GrantUser> {
+        self.place.users(after, limit, now)
     }
 
     fn clients(&self, now: Timestamp) -> HashSet<String> {

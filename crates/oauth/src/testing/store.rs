@@ -13,7 +13,7 @@ use portcullis_config::ClientVerifier;
 use portcullis_core::{
     client::{ClientType, Grant as GrantKind},
     clock::Clock,
-    grant::{LoginEvidence, RefreshState, RevocationReason},
+    grant::{GrantUser, LoginEvidence, RefreshState, RevocationReason},
 };
 use std::{
     collections::{BTreeMap, HashSet},
@@ -73,6 +73,13 @@ impl Grants for Memory {
 
     fn of_user(&self, user_id: &str) -> Vec<Arc<Grant>> {
         self.kept().grants.values().filter(|grant| grant.user.id == user_id).cloned().collect()
+    }
+
+    fn users(&self, after: &str, limit: usize, now: Timestamp) -> Vec<GrantUser> {
+        let kept = self.kept();
+        let of = |grant: &Arc<Grant>| (grant.user.id.clone(), grant.user.clone());
+        let users: BTreeMap<_, _> = kept.grants.values().filter(|grant| grant.is_active(now)).map(of).collect();
+        users.into_values().filter(|user| user.id.as_str() > after).take(limit).collect()
     }
 
     fn clients(&self, now: Timestamp) -> HashSet<String> {
@@ -180,6 +187,12 @@ impl Accounts for Memory {
         self.kept().accounts.get(user_id).cloned()
     }
 
+    fn users(&self, after: &str, limit: usize) -> Vec<GrantUser> {
+        let kept = self.kept();
+        let users = kept.accounts.values().map(|account| account.user.clone());
+        users.filter(|user| user.id.as_str() > after).take(limit).collect()
+    }
+
     fn users_of_session(&self, login: &str, session: &str) -> Vec<String> {
         let prefix = format!("{login}:");
         let has = |account: &&Arc<Account>| {
@@ -208,7 +221,8 @@ impl Accounts for Memory {
 }
 
 impl UserRules for Memory {
-    fn ended(&self, _: &str, _: Timestamp) -> Option<Ended> {
-        None
+    fn ended(&self, user_id: &str, since: Timestamp) -> Option<Ended> {
+        let ends = self.account(user_id).is_some_and(|account| account.ends_access(since));
+        ends.then_some(Ended::Before)
     }
 }

@@ -10,10 +10,10 @@ async fn the_audit_tells_what_happened_and_no_credential() {
 
     // Other tests run at the same time without a subscriber, and the first one to reach a callsite decides whether it
     // is enabled. So the scenario runs once, the decisions are reset, and the scenario runs again for the record.
-    story().await;
+    scenario().await;
     tracing::callsite::rebuild_interest_cache();
     log.clear();
-    let credentials = story().await;
+    let credentials = scenario().await;
     drop(guard);
 
     let text = log.text();
@@ -52,7 +52,7 @@ async fn the_audit_tells_what_happened_and_no_credential() {
 }
 
 /// Redeems, renews, steals, revokes and guesses codes and tokens. Returns every credential of the scenario.
-async fn story() -> Vec<String> {
+async fn scenario() -> Vec<String> {
     let stage = Stage::new();
     let code = stage.code("app", &ALLOWED).await;
     let stolen = stage.token(&[("grant_type", "authorization_code"), ("client_id", "brief"), ("code", &code)]).await;

@@ -77,6 +77,10 @@ impl AuthorizationServer {
         if let Some(ended) = self.ended(&code.consent.user.id, code.consent.signed_in_at) {
             return Err(OAuthError::AccessEnded(ended));
         }
+        // The user signed out everywhere after the consent, or the provider ended all sessions of the user.
+        if self.session_ended(&code.consent.user.id, None, code.consent.signed_in_at) {
+            return Err(OAuthError::InvalidGrant("the user signed out since; let the user sign in and approve again"));
+        }
         Ok(())
     }
 
@@ -96,7 +100,7 @@ impl AuthorizationServer {
         let client = &request.client.verifier;
         let scopes = &code.consent.scopes & &client.scopes;
         if scopes.is_empty() {
-            return Err(OAuthError::InvalidGrant("the client may no longer have what the user allowed"));
+            return Err(OAuthError::InvalidGrant("the client may no longer have the scopes that the user allowed"));
         }
         let owner = Owner { client_id: &code.consent.client_id, user_id: &code.consent.user.id };
         let refresh =

@@ -58,7 +58,7 @@ pub enum ProbeError {
     #[error("the TLS handshake failed")]
     Tls(#[source] io::Error),
     /// The operator's own TLS cannot be set up.
-    #[error("the operator's TLS could not be set up")]
+    #[error("the operator's TLS could not be configured")]
     Setup(#[source] rustls::Error),
     /// The body is too large, or broke off.
     #[error("the answer could not be read")]

@@ -44,7 +44,7 @@ fn idle_request(client: &OAuthClient, plan: &ClientPlan) -> String {
 /// The status of a dynamically registered client.
 #[must_use]
 pub fn registered_status(client: &OAuthClient, active_grants: i32, now: Timestamp) -> OAuthClientStatus {
-    let message = "the client registered itself, and may ask for approval".to_owned();
+    let message = "the client registered itself, and may request consent".to_owned();
     let ready = finding(READY, Some(true), reason::REGISTERED, message);
     OAuthClientStatus {
         client_id: client.metadata.name.clone(),

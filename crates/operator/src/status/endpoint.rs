@@ -117,7 +117,7 @@ fn available(observed: &EndpointObservation<'_>) -> Finding {
         all.into_iter().flatten().any(|condition| condition["type"] == name && condition["status"] == "True")
     };
     if wanted == 0 {
-        let message = "spec.deployment.replicas is 0: nothing answers until it is raised".to_owned();
+        let message = "spec.deployment.replicas is 0, so there are no servers; raise it".to_owned();
         return finding(AVAILABLE, Some(false), reason::SCALED_TO_ZERO, message);
     }
     let count = format!("{ready} of {wanted} servers are ready");
@@ -221,9 +221,10 @@ fn logins_ready(observed: &EndpointObservation<'_>) -> Option<Finding> {
     };
     let reason = match first {
         LoginProblem::SecretNotFound { .. } => reason::SECRET_NOT_FOUND,
-        LoginProblem::KeyMissing { .. } => reason::SECRET_KEY_MISSING,
+        LoginProblem::KeyMissing { .. } | LoginProblem::GroupsMissing { .. } => reason::SECRET_KEY_MISSING,
         LoginProblem::UserMalformed { .. } => reason::USER_MALFORMED,
         LoginProblem::UserTooCostly { .. } => reason::USER_TOO_COSTLY,
+        LoginProblem::GroupMalformed { .. } => reason::GROUP_MALFORMED,
     };
     // A status must not have a line for each of a thousand users.
     let more = problems.len().saturating_sub(SHOWN_PROBLEMS);

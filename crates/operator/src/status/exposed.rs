@@ -72,7 +72,7 @@ pub(super) fn exposed(exposed_by: ExposedBy<'_>, notes: Notes<'_>, namespace: &s
         Some(note) if holds => (false, reason::ANNOTATIONS_REFUSED, format!("{what}; {note}")),
         _ => (holds, reason, what),
     };
-    finding(EXPOSED, Some(holds), reason, [what, said(notes)].concat())
+    finding(EXPOSED, Some(holds), reason, [what, cors_note(notes)].concat())
 }
 
 fn reason_of(problem: &RouteProblem) -> &'static str {
@@ -84,7 +84,7 @@ fn reason_of(problem: &RouteProblem) -> &'static str {
     }
 }
 
-fn said(notes: Notes<'_>) -> String {
+fn cors_note(notes: Notes<'_>) -> String {
     let cors = match (notes.cors, notes.cors_note) {
         (CorsEnforcer::Server, None) => String::new(),
         (enforcer, note) => {

@@ -43,10 +43,10 @@ pub fn cause(reason: &str, message: &str) -> Option<&'static str> {
 /// The message about a failed pull: `begin`, the cause, `remedy`. Where the kubelet does not repeat the cause, what the
 /// condition with this reason says already stays.
 #[must_use]
-pub fn message(begin: &str, remedy: &str, cause: Option<&str>, said: Option<&Condition>, reason: &str) -> String {
-    let said = said.filter(|said| said.reason == reason && said.message.starts_with(begin));
-    match (cause, said) {
-        (None, Some(said)) => said.message.clone(),
+pub fn message(begin: &str, remedy: &str, cause: Option<&str>, previous: Option<&Condition>, reason: &str) -> String {
+    let previous = previous.filter(|previous| previous.reason == reason && previous.message.starts_with(begin));
+    match (cause, previous) {
+        (None, Some(previous)) => previous.message.clone(),
         (cause, _) => {
             let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
             format!("{begin}{cause}; {remedy}")

@@ -92,6 +92,8 @@ pub const SECRET_KEY_MISSING: &str = "SecretKeyMissing";
 pub const USER_MALFORMED: &str = "UserMalformed";
 /// A password's hash in an htpasswd file asks for more than a server has to give.
 pub const USER_TOO_COSTLY: &str = "UserTooCostly";
+/// A line of the groups of a login is malformed.
+pub const GROUP_MALFORMED: &str = "GroupMalformed";
 /// A client's `existingSecret` could be guessed.
 pub const SECRET_TOO_SHORT: &str = "SecretTooShort";
 /// A client of an endpoint whose tokens come from an authorization server elsewhere.

@@ -41,18 +41,18 @@ pub struct Rollout {
 }
 
 impl Rollout {
-    /// From the live Deployment and the servers' pods, as the operator keeps them. `said` is the condition `Stalled` so
+    /// From the live Deployment and the servers' pods, as the operator keeps them. `previous` is the condition `Stalled` so
     /// far.
     #[must_use]
     pub fn observe(
         deployment: Option<&DynamicObject>,
         pods: &[Arc<DynamicObject>],
-        said: Option<&Condition>,
+        previous: Option<&Condition>,
         now: Timestamp,
     ) -> Self {
         let mut pods: Vec<Pod<'_>> = pods.iter().filter_map(|pod| Pod::of(pod)).collect();
         pods.sort_by(|a, b| a.name.cmp(&b.name));
-        let failed = pods.iter().find_map(|pod| pod.failure(said));
+        let failed = pods.iter().find_map(|pod| pod.failure(previous));
         let unscheduled = pods.iter().find_map(Pod::unscheduled);
         let (progress, look_again) = match (failed, unscheduled) {
             (Some(failure), _) => (RolloutProgress::Stuck(failure), None),
@@ -96,9 +96,9 @@ fn of_deployment(deployment: Option<&DynamicObject>) -> RolloutProgress {
         let all = live.data.pointer("/status/conditions").and_then(Value::as_array);
         all.into_iter().flatten().find(|one| one["type"] == kind && one["status"] == status)
     };
-    let said = |condition: &Value| shortened(condition["message"].as_str().unwrap_or("no reason is given"));
+    let message = |condition: &Value| shortened(condition["message"].as_str().unwrap_or("no reason is given"));
     if let Some(refused) = condition("ReplicaFailure", "True") {
-        return RolloutProgress::Stuck(refusal(&said(refused)));
+        return RolloutProgress::Stuck(refusal(&message(refused)));
     }
     let wanted = number("/spec/replicas").unwrap_or(1);
     let current = number("/status/observedGeneration").unwrap_or(0) >= live.metadata.generation.unwrap_or(0);
@@ -127,15 +127,15 @@ fn moving(message: String) -> RolloutProgress {
 }
 
 /// The refusal of a server's pod by admission or a quota.
-fn refusal(said: &str) -> Blocker {
-    let remedy = if said.contains("must specify") {
-        "set what it names in spec.deployment.resources, or defaults for the namespace by a LimitRange"
-    } else if said.contains("exceeded quota") {
+fn refusal(cause: &str) -> Blocker {
+    let remedy = if cause.contains("must specify") {
+        "set these resources in spec.deployment.resources, or defaults for the namespace by a LimitRange"
+    } else if cause.contains("exceeded quota") {
         "raise the ResourceQuota of the namespace, or lower spec.deployment.replicas or resources"
     } else {
-        "correct what it names, or exempt the servers from that policy"
+        "correct the named fields, or exempt the servers from that policy"
     };
-    let message = format!("the cluster refuses the pod of a server: {said}; {remedy}");
+    let message = format!("the cluster refuses the pod of a server: {cause}; {remedy}");
     Blocker { reason: reason::POD_REFUSED, message }
 }
 
@@ -160,19 +160,19 @@ impl<'a> Pod<'a> {
         let condition = &self.data["unscheduled"];
         (condition["reason"] == "Unschedulable").then_some(())?;
         let since = condition["lastTransitionTime"].as_str().and_then(|time| time.parse().ok());
-        let said = shortened(condition["message"].as_str().unwrap_or("no reason is given"));
+        let cause = shortened(condition["message"].as_str().unwrap_or("no reason is given"));
         let message = format!(
-            "no node can run pod {}: {said}; add nodes or free some, or lower spec.deployment.resources.requests",
+            "no node can run pod {}: {cause}; add nodes or free some, or lower spec.deployment.resources.requests",
             self.name
         );
         Some((since.unwrap_or(Timestamp::UNIX_EPOCH), Blocker { reason: reason::UNSCHEDULABLE, message }))
     }
 
-    fn failure(&self, said: Option<&Condition>) -> Option<Blocker> {
-        self.containers().find_map(|container| self.container_failure(container, said))
+    fn failure(&self, previous: Option<&Condition>) -> Option<Blocker> {
+        self.containers().find_map(|container| self.container_failure(container, previous))
     }
 
-    fn container_failure(&self, container: &Value, said: Option<&Condition>) -> Option<Blocker> {
+    fn container_failure(&self, container: &Value, previous: Option<&Condition>) -> Option<Blocker> {
         let waiting = &container["state"]["waiting"];
         let (word, detail) = (waiting["reason"].as_str().unwrap_or_default(), waiting["message"].as_str());
         let detail = shortened(detail.unwrap_or("no reason is given"));
@@ -181,11 +181,12 @@ impl<'a> Pod<'a> {
             let begin = format!("image {} of pod {name} cannot be pulled", container["image"]);
             let remedy = "correct the operator's --server-image (image or serverImage of the chart), or let the nodes pull \
                           it, by a pull secret of the servers' ServiceAccount";
-            let message = pull::message(&begin, remedy, pull::cause(word, &detail), said, reason::IMAGE_PULL_FAILED);
+            let message =
+                pull::message(&begin, remedy, pull::cause(word, &detail), previous, reason::IMAGE_PULL_FAILED);
             return Some(Blocker { reason: reason::IMAGE_PULL_FAILED, message });
         }
         if word == "CreateContainerConfigError" {
-            let message = format!("something that pod {name} needs is missing: {detail}; create it, or correct it");
+            let message = format!("an object that pod {name} needs is missing: {detail}; create it, or correct it");
             return Some(Blocker { reason: reason::CONFIG_MISSING, message });
         }
         if matches!(word, "CreateContainerError" | "RunContainerError") {
@@ -213,7 +214,7 @@ impl<'a> Pod<'a> {
             (_, None) => "for an unknown reason".to_owned(),
         };
         let message = format!(
-            "the server of pod {name} has ended ({how}), {}; kubectl logs {name} --previous says why",
+            "the server of pod {name} has ended ({how}), {}; see kubectl logs {name} --previous",
             times(restarts)
         );
         Some(Blocker { reason: reason::CRASH_LOOPING, message })

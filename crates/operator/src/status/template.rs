@@ -29,7 +29,7 @@ pub fn template_status(template: &WorkspaceTemplate, now: Timestamp) -> Workspac
     let shown: Vec<String> = faults.iter().take(SHOWN_FAULTS).map(ToString::to_string).collect();
     let more = faults.len().saturating_sub(SHOWN_FAULTS);
     let more = if more > 0 { format!("; and {more} more") } else { String::new() };
-    let message = format!("the template is wrong: {}{more}", shown.join("; "));
+    let message = format!("the template is invalid: {}{more}", shown.join("; "));
     status(&invalid(message), previous, template.metadata.generation, now)
 }
 
@@ -90,7 +90,7 @@ mod tests {
         assert_eq!(words(&bad), [("Ready", "False", "Invalid"), ("Stalled", "True", "Invalid")]);
         let message = &bad.conditions[0].message;
         assert!(
-            message.contains("spec.pod.image: there is no parameter \"p0\"; ") && message.ends_with("; and 2 more"),
+            message.contains("spec.pod.image: parameter \"p0\" does not exist; ") && message.ends_with("; and 2 more"),
             "{message}"
         );
         broken.status = Some(bad.clone());

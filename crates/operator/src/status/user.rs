@@ -27,7 +27,7 @@ pub fn user_status(
 #[must_use]
 pub fn unreadable_user_status(error: &str, generation: Option<i64>, now: Timestamp) -> OAuthUserStatus {
     let message = format!(
-        "the manifest cannot be read, so servers count its user as disabled: {error}; correct it, or update the CRDs, the \
+        "the manifest cannot be read, so servers treat its user as disabled: {error}; correct it, or update the CRDs, the \
          operator and the servers to the same version"
     );
     status(finding(ENDED, Some(false), reason::INVALID, message), &[], generation, now)

@@ -178,7 +178,7 @@ impl WorkspaceReconcile<'_> {
                 Applied::Unchanged | Applied::Written => {}
                 Applied::Repaired => {
                     let what = describe(&planned.object);
-                    let note = format!("{what} had been changed; it was restored as planned");
+                    let note = format!("{what} was changed; it was restored");
                     self.context.events.note(self.workspace, "DriftRepaired", "Apply", note).await;
                 }
                 Applied::NameTaken => {
@@ -246,7 +246,7 @@ impl WorkspaceReconcile<'_> {
         problem: Option<&WorkspaceProblem>,
     ) -> Result<(), ReconcileError> {
         let before = self.workspace.status.clone().unwrap_or_default();
-        let said = before.conditions.iter().find(|condition| condition.type_ == READY);
+        let previous = before.conditions.iter().find(|condition| condition.type_ == READY);
         let found = status::find(&StatusInputs {
             up: plan.up,
             blocker: plan.blocker.as_ref(),
@@ -256,7 +256,7 @@ impl WorkspaceReconcile<'_> {
             claim: observed.claim.as_deref(),
             refusal: observed.refusal_since(plan.started_at),
             volume_failure: observed.volume_failure.as_deref(),
-            said,
+            previous,
         });
         let generation = self.workspace.metadata.generation;
         let status = WorkspaceStatus {
@@ -277,10 +277,10 @@ impl WorkspaceReconcile<'_> {
             self.context.write_status(&self.context.stores.workspaces.all, self.namespace, self.name, &status);
         let named = || format!("Workspace {:?}", self.name);
         written.await.map_err(|error| ReconcileError::Status(named(), Box::new(error)))?;
-        let is_news = said.is_none_or(|said| said.reason != found.ready.reason);
-        if is_news && reason::is_warning(found.ready.reason) {
+        let is_new = previous.is_none_or(|previous| previous.reason != found.ready.reason);
+        if is_new && reason::is_warning(found.ready.reason) {
             self.context.events.warn(self.workspace, found.ready.reason, "Reconcile", found.ready.message).await;
-        } else if is_news && matches!(found.ready.reason, reason::READY | reason::STOPPED) {
+        } else if is_new && matches!(found.ready.reason, reason::READY | reason::STOPPED) {
             self.context.events.note(self.workspace, found.ready.reason, "Reconcile", found.ready.message).await;
         }
         Ok(())

@@ -37,7 +37,7 @@ pub(super) struct StatusInputs<'a> {
     /// Why there is no volume.
     pub volume_failure: Option<&'a str>,
     /// The previous condition `Ready`.
-    pub said: Option<&'a Condition>,
+    pub previous: Option<&'a Condition>,
 }
 
 /// Why an object is not as planned.
@@ -142,16 +142,15 @@ fn of_pod(seen: &StatusInputs<'_>, pod: &DynamicObject) -> WorkspaceFinding {
         condition(status, "Ready").is_some_and(|ready| ready["status"] == "False" && ready["reason"] == "NodeNotReady");
     match (&main["state"]["running"], lost) {
         (Value::Object(_), true) => {
-            let message = "its node does not answer; wait for it, or stop and start the workspace to have it on another node, \
-                           where its volume can follow";
+            let message = "its node does not answer; wait for it, or stop and start the workspace to move it to another node, \
+                           if its volume can move";
             found(Phase::Failed, reason::NODE_NOT_READY, message)
         }
         (Value::Object(_), false) => {
             if let Some(why) = failed_program(&main["lastState"]["terminated"]) {
                 return without_program(why);
             }
-            let next =
-                seen.next_start.map(|refusal| format!("; it will not start again: {refusal}")).unwrap_or_default();
+            let next = seen.next_start.map(|refusal| format!("; it cannot start again: {refusal}")).unwrap_or_default();
             found(Phase::Running, reason::READY, format!("commands can run{next}"))
         }
         _ => starting("its image is being pulled, or its volume mounted"),
@@ -165,7 +164,7 @@ fn failed_program(terminated: &Value) -> Option<&str> {
 
 fn without_program(why: &str) -> WorkspaceFinding {
     let message = format!(
-        "commands can run, but {}; the workspace's logs say more. Correct pod.command in the template, then stop and start \
+        "commands can run, but {}; see the workspace's logs. Correct pod.command in the template, then stop and start \
          the workspace",
         shortened(why)
     );
@@ -203,7 +202,7 @@ fn not_running(seen: &StatusInputs<'_>, container: &Value, what: &str) -> Option
         }
         Some("CreateContainerConfigError") => {
             let message = format!(
-                "something that its template names is missing: {}; ask the platform's engineers to add it",
+                "an object that its template refers to is missing: {}; ask the platform's engineers to add it",
                 shortened(message)
             );
             Some(found(Phase::Failed, reason::CONFIG_MISSING, message))
@@ -218,7 +217,7 @@ fn not_running(seen: &StatusInputs<'_>, container: &Value, what: &str) -> Option
         Some("CrashLoopBackOff") => {
             let end = ended(&container["lastState"]["terminated"]);
             let message = format!(
-                "{what} keeps ending ({end}); it is restarted after a delay. Its logs say more; if it needs more memory, create a workspace with more"
+                "{what} keeps ending ({end}); it is restarted after a delay. See its logs; if it needs more memory, create a workspace with more"
             );
             Some(found(Phase::Failed, reason::CRASH_LOOPING, message))
         }
@@ -242,7 +241,7 @@ fn ended(terminated: &Value) -> String {
             format!("{reason}: {why}")
         }
         (_, Some(code)) => format!("exit code {code}"),
-        (_, None) => "for a reason that is not known".to_owned(),
+        (_, None) => "for an unknown reason".to_owned(),
     }
 }
 
@@ -254,7 +253,7 @@ fn not_pulled(seen: &StatusInputs<'_>, image: &str, reason: &str, message: &str)
     found(
         Phase::Failed,
         reason::IMAGE_PULL_FAILED,
-        pull::message(&begin, remedy, cause, seen.said, reason::IMAGE_PULL_FAILED),
+        pull::message(&begin, remedy, cause, seen.previous, reason::IMAGE_PULL_FAILED),
     )
 }
 
@@ -270,16 +269,16 @@ fn refused(message: &str) -> String {
             "the platform's engineers can set it in pod.resources of the template, or give the namespace a LimitRange with \
              defaults"
         };
-        format!("the quota of the namespace asks for resources that the template does not name: {detail}; {remedy}")
+        format!("the quota of the namespace requires resources that the template does not set: {detail}; {remedy}")
     } else if detail.contains("exceeded quota") {
         format!(
-            "the quota of the namespace does not let it start: {detail}; stop or delete a workspace that is not needed, or \
+            "the quota of the namespace does not allow it to start: {detail}; stop or delete a workspace that is not needed, or \
              ask the platform's engineers for more"
         )
     } else if detail.contains("belongs to something else") {
         detail
     } else {
-        format!("the cluster refused it: {detail}; use another template, or ask the platform's engineers")
+        format!("the cluster rejected it: {detail}; use another template, or ask the platform's engineers")
     }
 }
 

@@ -16,6 +16,17 @@ login:
 const BCRYPT: &str = "$2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
 const ARGON2: &str = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNo";
 
+/// The same endpoint with these groups of administrators, and this file of groups.
+fn administered(groups: &[&str], file: Option<&str>) -> PlanScenario {
+    let mut scenario = whole();
+    scenario.endpoint.spec.console.administrators.groups = groups.iter().map(|group| (*group).to_owned()).collect();
+    let users = format!("alice:{BCRYPT}\nbob:{ARGON2}\n");
+    let mut data = vec![("htpasswd", users.as_str())];
+    data.extend(file.map(|file| ("groups", file)));
+    keep(&mut scenario, "users", &data);
+    scenario
+}
+
 fn keep(scenario: &mut PlanScenario, name: &str, data: &[(&str, &str)]) {
     let data = data.iter().map(|(key, text)| ((*key).to_owned(), ByteString(text.as_bytes().to_vec()))).collect();
     scenario.secrets.insert(name.to_owned(), Secret { data: Some(data), ..Secret::default() });
@@ -75,6 +86,68 @@ fn a_login_that_cannot_be_used_takes_no_other_along() {
         ]
     );
     assert_eq!(mounted(&plan).logins.into_keys().collect::<Vec<_>>(), ["sso"]);
+}
+
+#[test]
+fn servers_get_the_groups_that_make_administrators_and_no_others() {
+    let file = "# groups\n\nops: alice  carol\nsecret: bob\n staff :bob\nops: dave\nempty:\n";
+    let plan = administered(&["local:ops", "local:staff", "local:empty", "sso:secret"], Some(file)).plan();
+    assert_eq!(said(&plan), Vec::<String>::new());
+    insta::assert_yaml_snapshot!((&plan.config.console, mounted(&plan).groups), @r#"
+    - administrators:
+        groups:
+          - "local:ops"
+          - "local:staff"
+          - "local:empty"
+          - "sso:secret"
+    - local:
+        empty: []
+        ops:
+          - alice
+          - carol
+          - dave
+        staff:
+          - bob
+    "#);
+    let plan = administered(&["sso:secret"], Some(file)).plan();
+    assert_eq!((said(&plan), mounted(&plan).groups.len()), (Vec::new(), 0), "the file is not read");
+}
+
+#[test]
+fn groups_that_cannot_be_read_are_named_and_leave_their_users() {
+    let signs_in =
+        |plan: &Plan| matches!(&mounted(plan).logins["local"], LoginSecret::Passwords(users) if users.len() == 2);
+    for file in [None, Some("  \n")] {
+        let plan = administered(&["local:ops"], file).plan();
+        assert_eq!(
+            said(&plan),
+            [
+                r#"console.administrators names the group local:ops, but Secret "users" has no text under the key "groups"; add it, with a line such as `ops: NAME NAME`"#
+            ]
+        );
+        assert!(signs_in(&plan) && mounted(&plan).groups.is_empty());
+    }
+    let plan = administered(&["local:ops"], Some("hush\nops: alice\n: bob\n")).plan();
+    let line = |line| {
+        format!(
+            "login \"local\": line {line} of the groups in Secret \"users\" is not a group, a colon and names of users; write it as `ops: ada bob`"
+        )
+    };
+    assert_eq!(said(&plan), [line(1), line(3)]);
+    assert!(signs_in(&plan) && mounted(&plan).groups["local"]["ops"].contains("alice"));
+}
+
+#[test]
+fn a_changed_group_changes_the_revision_of_the_servers() {
+    let mut scenario = administered(&["local:ops"], Some("ops: alice"));
+    let first = scenario.plan();
+    scenario.secrets.insert("agents-signing-keys".to_owned(), typed(find(&first, "Secret", "agents-signing-keys")));
+    let before = scenario.plan().revision;
+    let users = format!("alice:{BCRYPT}\nbob:{ARGON2}\n");
+    keep(&mut scenario, "users", &[("htpasswd", &users), ("groups", "ops: alice\nother: bob")]);
+    assert_eq!(scenario.plan().revision, before, "another group");
+    keep(&mut scenario, "users", &[("htpasswd", &users), ("groups", "ops: bob")]);
+    assert_ne!(scenario.plan().revision, before);
 }
 
 #[test]

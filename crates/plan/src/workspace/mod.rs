@@ -107,7 +107,7 @@ pub enum StartBlocker {
     InvalidParameters(String),
     /// The owner's quota is exhausted.
     #[error(
-        "its owner has more than {0} workspaces, the most that the endpoint allows, and this is one of the newest; delete one that is done"
+        "its owner has more than {0} workspaces, the maximum of the endpoint, and this is one of the newest; delete one that is no longer needed"
     )]
     QuotaExceeded(u32),
     /// The endpoint does not exist.

@@ -62,7 +62,7 @@ impl AppState {
         }
         let message = format!(
             "this endpoint is served over https only: use {}; a token or secret that was sent over http may have been \
-             read on its way, replace it",
+             intercepted: replace it",
             url.resource()
         );
         HttpProblem::new(StatusCode::FORBIDDEN, "https_required", message)
@@ -91,7 +91,7 @@ impl AppState {
             tokio::time::timeout_at(deadline, answer).await
         };
         let response = answered.unwrap_or_else(|_| {
-            let message = format!("the request took longer than {timeout}; ask for less at a time");
+            let message = format!("the request took longer than {timeout}; request less at a time");
             self.refuse(route, from, HttpProblem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", message))
         });
         let mut response = DeadlineBody::until(response, deadline);
@@ -110,7 +110,7 @@ impl AppState {
         held: &mut Option<Arc<RequestPermits>>,
         answer: impl FnOnce(Request) -> A,
     ) -> Response {
-        let begun = tokio::time::Instant::now();
+        let started = tokio::time::Instant::now();
         // The verification of an invalid signature costs six times as much as the rest of a refusal.
         if let Err(problem) = self.limiters.check_address(known(from.address))
             && !self.authorization().remembers(request.headers(), self.clock.now())
@@ -124,7 +124,7 @@ impl AppState {
         if let Err(problem) = self.limiters.count_caller(&caller) {
             return self.refuse_caller(route, from, Some(caller), problem);
         }
-        let account = match self.limiters.identify(&mut permit, &caller, begun) {
+        let account = match self.limiters.identify(&mut permit, &caller, started) {
             Ok(account) => account,
             Err(problem) => return self.refuse_caller(route, from, Some(caller), problem),
         };

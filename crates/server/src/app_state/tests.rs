@@ -44,7 +44,7 @@ fn app(mounted: Mounted, previous: Option<&AppState>) -> Arc<AppState> {
         workloads: Arc::new(portcullis_oauth::workload::NoCluster),
         external: None,
     };
-    let machine = Machine { memory: 256 << 20, unconfined: false };
+    let machine = Machine { memory: 256 << 20, workspaces: None };
     let clock = Arc::new(SystemClock);
     Arc::new(AppState::new(mounted, stores, logins, previous, Arc::default(), clock, machine).unwrap())
 }
@@ -87,7 +87,9 @@ fn every_path_of_the_url_can_be_routed() {
             (format!("{}/", config.base_path()), Route::Console),
             (format!("{}/console", config.base_path()), Route::Console),
             (format!("{}/console/", config.base_path()), Route::Console),
+            (format!("{}/console/workspaces/web/stop", config.base_path()), Route::Console),
             (format!("{}/consoles", config.base_path()), Route::Unknown),
+            ("/favicon.ico".to_owned(), if config.base_path().is_empty() { Route::Assets } else { Route::Unknown }),
             (format!("{}/assets/style-0.css", config.base_path()), Route::Assets),
             (format!("{}/token", config.base_path()), Route::Token),
             (format!("{}/revoke", config.base_path()), Route::Revoke),

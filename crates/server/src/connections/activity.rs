@@ -167,17 +167,17 @@ impl Activity {
         (begun == self.ended.load(Relaxed) && !self.framed.load(Relaxed)).then_some(begun)
     }
 
-    /// The time until which the connection may be silent. `said`: whether anything was received; `head`: since when a
+    /// The time until which the connection may be silent. `has_sent`: whether anything was received; `head`: since when a
     /// head is incomplete, and the number of requests before it.
     pub(crate) fn silent_until(
         &self,
-        said: bool,
+        has_sent: bool,
         head: Option<(Instant, u32)>,
         timeouts: &ConnectionTimeouts,
     ) -> Instant {
         match head {
             Some((since, before)) if self.awaits_head() == Some(before) => since + timeouts.head,
-            _ if !said => self.opened + timeouts.first_word,
+            _ if !has_sent => self.opened + timeouts.first_word,
             _ => self.opened + Duration::from_millis(self.last.load(Relaxed)) + timeouts.idle,
         }
     }
@@ -264,7 +264,7 @@ mod tests {
         let opened = Instant::now();
         let later = |seconds| opened + Duration::from_secs(seconds);
         let activity = Activity::new(opened);
-        let until = |said, head| activity.silent_until(said, head, &timeouts);
+        let until = |has_sent, head| activity.silent_until(has_sent, head, &timeouts);
         assert_eq!(until(false, None), later(30), "a new connection");
         assert_eq!(until(true, Some((later(5), 0))), later(15), "half a head");
 

@@ -155,7 +155,7 @@ pub(crate) async fn serve<S>(
     drop(listener);
     let finished = timeout(grace(), drain.shutdown()).await;
     if finished.is_err() {
-        tracing::warn!("some requests did not finish in time and were cut off");
+        tracing::warn!("some requests did not finish in time and were aborted");
     }
     host.abort.cancel();
     host.tasks.close();

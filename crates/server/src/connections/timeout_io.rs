@@ -27,7 +27,7 @@ pub(super) struct TimeoutIo<S> {
     activity: Arc<Activity>,
     timeouts: ConnectionTimeouts,
     /// Whether anything has been read.
-    said: bool,
+    has_sent: bool,
     /// Since when a head is incomplete, and the number of requests before it.
     head: Option<(Instant, u32)>,
     /// The timer for silence, which never fires later than its timeout.
@@ -50,14 +50,25 @@ impl<S> TimeoutIo<S> {
     ) -> Self {
         let silence = Box::pin(sleep_until(activity.silent_until(false, None, &timeouts)));
         let (head, head_size, long_head) = (None, 0, None);
-        Self { stream, activity, timeouts, said: false, head, silence, head_size, long_heads, long_head, stall: None }
+        Self {
+            stream,
+            activity,
+            timeouts,
+            has_sent: false,
+            head,
+            silence,
+            head_size,
+            long_heads,
+            long_head,
+            stall: None,
+        }
     }
 
     fn heard(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if !self.said && bytes.starts_with(FRAMES_BEGIN) {
+        if !self.has_sent && bytes.starts_with(FRAMES_BEGIN) {
             self.activity.speaks_frames();
         }
-        self.said = true;
+        self.has_sent = true;
         // More bytes of the same head do not extend its timeout.
         let awaited = self.activity.awaits_head();
         if awaited != self.head.map(|(_, before)| before) {
@@ -84,7 +95,7 @@ impl<S> TimeoutIo<S> {
     /// Ready when the silence has timed out: with an error within a head, otherwise as the end of the stream.
     fn poll_silence(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
-            let until = self.activity.silent_until(self.said, self.head, &self.timeouts);
+            let until = self.activity.silent_until(self.has_sent, self.head, &self.timeouts);
             if self.silence.deadline() > until {
                 self.silence.as_mut().reset(until);
             }

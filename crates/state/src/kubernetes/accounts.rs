@@ -10,6 +10,7 @@ use kube::{
     runtime::watcher::Event,
 };
 use portcullis_api::{Guarded, OAuthAccount};
+use portcullis_core::grant::GrantUser;
 use portcullis_oauth::{
     accounts::{self, Account, Accounts},
     grant::GrantsError,
@@ -23,7 +24,12 @@ impl Kubernetes {
     pub(super) async fn apply_account_event(&self, event: Event<Guarded<OAuthAccount>>) {
         match event {
             Event::Apply(object) | Event::InitApply(object) => match self.readable_account(object) {
-                Ok(account) => drop(self.accounts.apply_watch_event(account)),
+                Ok(account) => {
+                    let account = self.accounts.apply_watch_event(account);
+                    if account.account.access_ends_before.is_some() {
+                        self.end_grants_of(&account.account.user.id);
+                    }
+                }
                 Err(name) => self.accounts.removed(&name, None, self.clock.now()),
             },
             Event::Delete(object) => {
@@ -35,7 +41,7 @@ impl Kubernetes {
                 for name in self.accounts.list_ends(self.clock.now()) {
                     if let Err(error) = self.fetch_account(&name).await {
                         // It stays known: what it says of ended sessions must not be forgotten.
-                        tracing::warn!(account = name, %error, "whether an account still exists could not be determined");
+                        tracing::warn!(account = name, %error, "could not determine whether an account still exists");
                     }
                 }
             }
@@ -89,6 +95,10 @@ impl Accounts for Kubernetes {
         }
     }
 
+    fn users(&self, after: &str, limit: usize) -> Vec<GrantUser> {
+        objects::users_with_accounts(&self.accounts, after, limit)
+    }
+
     fn users_of_session(&self, login: &str, session: &str) -> Vec<String> {
         objects::users_of_session(&self.accounts, login, session)
     }
@@ -124,9 +134,12 @@ impl Accounts for Kubernetes {
 fn whole(spec: &Value) -> Value {
     let mut whole = json!({
         "signedInAt": null, "token": null, "checkedAt": null, "lease": null, "refused": null, "sessionsEndBefore": null,
-        "sessions": null,
+        "sessions": null, "checkedEvidence": null, "accessEndsBefore": null,
     });
     super::grants::merge(&mut whole, spec.clone());
+    if let Some(evidence) = whole.pointer_mut("/checkedEvidence/evidence") {
+        *evidence = super::grants::replaced_evidence(evidence.take());
+    }
     whole
 }
 
@@ -146,5 +159,12 @@ mod tests {
         let names =
             |value: &Value| value.as_object().unwrap().keys().cloned().collect::<std::collections::BTreeSet<_>>();
         assert_eq!(names(&patch), names(fields));
+
+        let evidence = json!({"groups": ["a"]});
+        let patch = whole(&json!({"checkedEvidence": {"at": "2026-01-01T00:00:00Z", "evidence": evidence}}));
+        let (evidence, at) = (&patch["checkedEvidence"]["evidence"], &patch["checkedEvidence"]["at"]);
+        assert_eq!((&evidence["groups"], at), (&json!(["a"]), &json!("2026-01-01T00:00:00Z")));
+        let fields = fields.pointer("/checkedEvidence/properties/evidence/properties").unwrap();
+        assert_eq!(names(evidence), names(fields), "old groups must not stay");
     }
 }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use kube::api::{Patch, PatchParams, PostParams};
 use portcullis_api::{Guarded, grant::Revocation};
-use portcullis_core::grant::{LoginEvidence, RefreshState, RevocationReason};
+use portcullis_core::grant::{GrantUser, LoginEvidence, RefreshState, RevocationReason};
 use portcullis_oauth::grant::{Grant, GrantLookup, Grants, GrantsError};
 use portcullis_reflector::{RequestError, request};
 use serde_json::{Value, json};
@@ -68,6 +68,10 @@ impl Grants for Kubernetes {
         objects::of_user(&self.known, user_id)
     }
 
+    fn users(&self, after: &str, limit: usize, now: Timestamp) -> Vec<GrantUser> {
+        objects::users_with_grants(&self.known, after, limit, now)
+    }
+
     fn clients(&self, now: Timestamp) -> HashSet<String> {
         objects::clients(&self.known, now)
     }
@@ -101,10 +105,7 @@ impl Grants for Kubernetes {
         }
         let mut spec = json!({"refresh": next});
         if let Some(evidence) = evidence {
-            // A merge patch keeps the fields that are not in it, and the old evidence must not stay.
-            spec["evidence"] =
-                json!({"passwordFingerprint": null, "groups": null, "organizations": null, "teams": null});
-            merge(&mut spec["evidence"], json!(evidence));
+            spec["evidence"] = replaced_evidence(json!(evidence));
         }
         let rotated = self.patch_grant(&grant.name, &grant.version, json!({"spec": spec})).await;
         rotated.map_err(|error| match error.code() {
@@ -122,6 +123,15 @@ impl Grants for Kubernetes {
     fn used(&self, name: &str, now: Timestamp) {
         self.note_use(name, now);
     }
+}
+
+/// Evidence in a merge patch, which keeps the fields that are not in it: the old evidence must not stay.
+pub(super) fn replaced_evidence(evidence: Value) -> Value {
+    let mut whole = json!({
+        "passwordFingerprint": null, "groups": null, "organizations": null, "teams": null, "administratorGroups": null,
+    });
+    merge(&mut whole, evidence);
+    whole
 }
 
 /// Overwrites the fields of `base` that `fields` has.

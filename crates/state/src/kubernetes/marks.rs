@@ -40,7 +40,7 @@ impl SingleUse for Kubernetes {
             type_: Some("Normal".to_owned()),
             reason: Some("AssertionUsed".to_owned()),
             message: Some(format!(
-                "the client {client_id} proved itself with a signed assertion, which counts only once"
+                "the client {client_id} authenticated with a signed assertion, which is valid only once"
             )),
             source: Some(EventSource { component: Some("portcullis".to_owned()), host: None }),
             count: Some(1),

@@ -78,7 +78,7 @@ impl Kubernetes {
             accounts: Index::default(),
             users: UserTable::default(),
             ending: Ending::default(),
-            last_uses: WriteBehind::new("when grants were last used"),
+            last_uses: WriteBehind::new("the last uses of grants"),
             health,
             clock,
         }
@@ -160,7 +160,7 @@ impl Kubernetes {
                 for name in self.known.list_ends(self.clock.now()) {
                     if let Err(error) = self.read_grant(&name).await {
                         // Until it is known to be there it does not count.
-                        tracing::warn!(grant = name, %error, "whether a grant still exists could not be determined");
+                        tracing::warn!(grant = name, %error, "could not determine whether a grant still exists");
                         self.known.removed(&name, None, self.clock.now());
                     }
                 }

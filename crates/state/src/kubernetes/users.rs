@@ -138,7 +138,7 @@ impl Kubernetes {
                     object = name,
                     user = user_id,
                     error,
-                    "an OAuthUser cannot be read, so its user counts as disabled; correct it, or update the CRDs and the \
+                    "an OAuthUser cannot be read, so its user is treated as disabled; correct it, or update the CRDs and the \
                      servers to the same version"
                 );
                 self.users.put_unreadable(&name, user_id, now);
@@ -148,14 +148,19 @@ impl Kubernetes {
                 tracing::error!(
                     object = name,
                     error,
-                    "an OAuthUser and its spec.user.id cannot be read, so its last readable version stays in force; correct \
+                    "an OAuthUser and its spec.user.id cannot be read, so its last valid version remains in use; correct \
                      it, or update the CRDs and the servers to the same version"
                 );
                 return self.users.keep(&name);
             }
             Meaning::Elsewhere => return self.users.remove(&name, now),
         };
-        for grant in self.known.of_user(&user_id) {
+        self.end_grants_of(&user_id);
+    }
+
+    /// Schedules the marks of a user's grants that have ended.
+    pub(super) fn end_grants_of(&self, user_id: &str) {
+        for grant in self.known.of_user(user_id) {
             self.end_if_due(&grant);
         }
     }
@@ -165,7 +170,7 @@ impl Kubernetes {
         if !grant.is_active(self.clock.now()) {
             return;
         }
-        if let Some(ended) = self.users.ended(&grant.user.id, grant.signed_in_at) {
+        if let Some(ended) = self.ended(&grant.user.id, grant.signed_in_at) {
             self.ending.due().insert(grant.name.clone(), ended);
             self.ending.noted.notify_one();
         }
@@ -217,7 +222,8 @@ impl Kubernetes {
 
 impl UserRules for Kubernetes {
     fn ended(&self, user_id: &str, since: Timestamp) -> Option<Ended> {
-        self.users.ended(user_id, since)
+        let in_console = || objects::access_ended(&self.accounts, user_id, since);
+        self.users.ended(user_id, since).or_else(in_console)
     }
 }
 

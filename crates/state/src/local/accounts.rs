@@ -4,6 +4,7 @@ use crate::local::{ENDPOINT, Local, object_store::Put, unavailable};
 use crate::objects;
 use async_trait::async_trait;
 use kube::ResourceExt as _;
+use portcullis_core::grant::GrantUser;
 use portcullis_oauth::{
     accounts::{self, Account, Accounts},
     grant::GrantsError,
@@ -18,6 +19,10 @@ impl Accounts for Local {
             Lookup::Present(kept) => Some(Arc::clone(&kept.account)),
             Lookup::Deleted | Lookup::Unknown => None,
         }
+    }
+
+    fn users(&self, after: &str, limit: usize) -> Vec<GrantUser> {
+        objects::users_with_accounts(&self.inner.known_accounts, after, limit)
     }
 
     fn users_of_session(&self, login: &str, session: &str) -> Vec<String> {

@@ -24,7 +24,7 @@ use portcullis_api::{
 };
 use portcullis_core::{
     clock::Clock,
-    grant::{LoginEvidence, RefreshState, RevocationReason},
+    grant::{GrantUser, LoginEvidence, RefreshState, RevocationReason},
 };
 use portcullis_oauth::{
     client::{Client, ClientError, Held, NewRegistration, Registrations},
@@ -133,7 +133,7 @@ impl Local {
     pub async fn close(&self) {
         let written = self.write(Inner::save_last_uses).await;
         if let Err(error) = written {
-            tracing::warn!(%error, "when grants were last used could not be written");
+            tracing::warn!(%error, "the last uses of grants could not be written");
         }
     }
 
@@ -302,6 +302,10 @@ impl Grants for Local {
         objects::of_user(&self.inner.known, user_id)
     }
 
+    fn users(&self, after: &str, limit: usize, now: Timestamp) -> Vec<GrantUser> {
+        objects::users_with_grants(&self.inner.known, after, limit, now)
+    }
+
     fn clients(&self, now: Timestamp) -> HashSet<String> {
         objects::clients(&self.inner.known, now)
     }
@@ -376,7 +380,9 @@ impl Grants for Local {
 
 impl UserRules for Local {
     fn ended(&self, user_id: &str, since: Timestamp) -> Option<Ended> {
-        self.inner.users.ended(user_id, since)
+        let inner = &self.inner;
+        let in_console = || objects::access_ended(&inner.known_accounts, user_id, since);
+        inner.users.ended(user_id, since).or_else(in_console)
     }
 }
 

@@ -42,17 +42,18 @@ pub struct Schema {
 /// The meaning of each field name, which is the same in all events.
 pub const FIELDS: &[(&str, &str)] = &[
     ("address", "Address of the client; absent if a trusted proxy names no valid address."),
+    ("administrator", "Id of the administrator who acts in the console, `LOGIN:NAME`."),
     ("client_id", "Id of the OAuth client. Ids that do not exist are not recorded: they may be misplaced secrets."),
-    ("count", "How many refusals the event stands for; more than 1 only where it is sampled."),
+    ("count", "Number of refusals that the event represents; more than 1 only if it is sampled."),
     ("duration_ms", "Duration in milliseconds."),
     ("grant", "Name of the `OAuthGrant`."),
     ("grant_type", "The `grant_type` of the token request, if it is a known one."),
     ("login", "Name of the entry of `spec.login`."),
-    ("outcome", "How it went, in one word."),
-    ("reason", "Why, in one word."),
+    ("outcome", "Outcome, in one word."),
+    ("reason", "Reason, in one word."),
     ("redirect_uris", "Redirect URIs of the client."),
     ("request_id", "Id of the request; the response has it in the header `X-Request-Id`."),
-    ("route", "What the request was for, as in the metrics."),
+    ("route", "Route of the request, as in the metrics."),
     ("scope", "The OAuth scope that is missing."),
     ("scopes", "OAuth scopes."),
     ("status", "HTTP status of the response."),
@@ -134,6 +135,8 @@ events! {
         SignInRefused = "sign_in.refused" { login: Option<&'a str>, user: Option<&'a str>, reason: &'a str }
         /// A user signed out.
         UserSignedOut = "user.signed_out" { user: &'a str }
+        /// A user ended all own browser sessions. The user's grants are revoked, each with an event of its own.
+        UserSignedOutEverywhere = "user.all_sessions_ended" { user: &'a str }
         /// The identity provider was asked again about a user whose agent refreshes: `allowed`, `refused`, `unavailable`,
         /// `unsupported`, or `superseded` where the user had signed in again when the provider refused the older token.
         UserRechecked = "user.rechecked" { user: &'a str, outcome: &'a str }
@@ -205,6 +208,18 @@ events! {
         ClientEvicted = "client.evicted" { client_id: &'a str }
         /// A service account's token was not exchanged for an access token.
         WorkloadRefused = "workload.refused" { client_id: Option<&'a str>, reason: &'a str }
+        /// A user started, stopped, restarted or deleted a workspace in the console. `tool` is the tool that does the same.
+        WorkspaceChanged = "workspace.changed" { tool: &'a str, workspace: Option<&'a str>, outcome: &'a str, user: &'a str }
+        /// An administrator ended the access of one agent of a user in the console. `grant.revoked` has the reason.
+        AdministrationAgentRevoked = "administration.agent_revoked" {
+            administrator: &'a str, user: &'a str, client_id: &'a str, grant: &'a str,
+        }
+        /// An administrator ended the access of a user in the console. Each grant that ends has an event of its own.
+        AdministrationUserEnded = "administration.user_ended" { administrator: &'a str, user: &'a str }
+        /// An administrator stopped or deleted a workspace of `user` in the console. `tool` is the tool that does the same.
+        AdministrationWorkspaceChanged = "administration.workspace_changed" {
+            administrator: &'a str, user: &'a str, tool: &'a str, workspace: Option<&'a str>, outcome: &'a str,
+        }
         /// A tool was called. `cancelled` is the outcome of a call whose client went away.
         ToolCalled = "tool.called" {
             tool: &'a str,

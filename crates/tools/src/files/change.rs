@@ -21,18 +21,18 @@ pub(crate) struct RemovePath(pub Arc<dyn Workspaces>);
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WriteArguments {
-    /// Its name or id.
+    /// Name or id.
     workspace: String,
-    /// The file, from the home folder. Its folders are made.
+    /// The path, relative to the home folder. Missing folders are created.
     path: String,
-    /// All of the file; with append, what is added.
+    /// The whole content; with append, the content to add.
     content: String,
-    /// How content is written. Default: utf8.
+    /// The encoding of content. Default: utf8.
     #[serde(default)]
     encoding: Encoding,
-    /// Permissions, such as 755. Default: those that it has, or 644.
+    /// Permissions, such as 755. Default: unchanged, or 644 for a new file.
     mode: Option<String>,
-    /// True: add content to the end of the file.
+    /// True: append content to the file.
     #[serde(default)]
     append: bool,
 }
@@ -40,13 +40,13 @@ pub(crate) struct WriteArguments {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EditArguments {
-    /// Its name or id.
+    /// Name or id.
     workspace: String,
-    /// The file, from the home folder.
+    /// The path, relative to the home folder.
     path: String,
-    /// The exact text that is there, once unless replace_all.
+    /// The exact text to replace; it must occur once, unless replace_all.
     old_text: String,
-    /// What to put there.
+    /// The replacement.
     new_text: String,
     /// True: replace every occurrence.
     #[serde(default)]
@@ -56,13 +56,13 @@ pub(crate) struct EditArguments {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct MoveArguments {
-    /// Its name or id.
+    /// Name or id.
     workspace: String,
-    /// What to move, from the home folder.
+    /// The path to move, relative to the home folder.
     from: String,
-    /// Its new path. Its folders are made.
+    /// The new path. Missing folders are created.
     to: String,
-    /// True: replace a file that is there.
+    /// True: replace an existing file.
     #[serde(default)]
     overwrite: bool,
 }
@@ -70,11 +70,11 @@ pub(crate) struct MoveArguments {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RemoveArguments {
-    /// Its name or id.
+    /// Name or id.
     workspace: String,
-    /// What to remove, from the home folder.
+    /// The path to remove, relative to the home folder.
     path: String,
-    /// True: a folder with all that is in it.
+    /// True: remove a folder with its content.
     #[serde(default)]
     recursive: bool,
 }
@@ -84,7 +84,7 @@ impl Tool for WriteFile {
     type Output = Written;
     const NAME: &'static str = "write_file";
     const TITLE: &'static str = "Write a file";
-    const DESCRIPTION: &'static str = "Writes a whole file, or adds to its end. To change a part use edit_file.";
+    const DESCRIPTION: &'static str = "Writes a whole file, or appends to it. To change a part, use edit_file.";
     const SCOPE: Option<Scope> = Some(Scope::FilesWrite);
     const EFFECT: Effect = Effect::Removes;
 
@@ -98,7 +98,7 @@ impl Tool for WriteFile {
         let bytes = if encoding == Encoding::Base64 { bytes / 4 * 3 } else { bytes };
         if bytes > MAX_BYTES {
             let problem = format!(
-                "it has {bytes} bytes, and the maximum is {MAX_BYTES}; write the first part, then the others with append: true, or fetch the file within the workspace by run_command"
+                "it has {bytes} bytes, and the maximum is {MAX_BYTES}; write the first part, then append the others with append: true, or download the file in the workspace by run_command"
             );
             return Err(Error::InvalidArgument { argument: "content", problem }.into());
         }
@@ -114,8 +114,8 @@ impl Tool for EditFile {
     type Output = Edited;
     const NAME: &'static str = "edit_file";
     const TITLE: &'static str = "Edit a file";
-    const DESCRIPTION: &'static str = "Replaces text in a file and returns the difference. Take enough lines around old_text \
-        for it to be there once.";
+    const DESCRIPTION: &'static str = "Replaces text in a file and returns the diff. Include enough surrounding lines in old_text \
+        to make it unique.";
     const SCOPE: Option<Scope> = Some(Scope::FilesWrite);
     const EFFECT: Effect = Effect::Changes;
 
@@ -157,7 +157,7 @@ impl Tool for RemovePath {
     type Output = Removed;
     const NAME: &'static str = "remove_path";
     const TITLE: &'static str = "Remove a file or folder";
-    const DESCRIPTION: &'static str = "Removes a file, or a folder with recursive: true, for good.";
+    const DESCRIPTION: &'static str = "Permanently removes a file, or a folder with recursive: true.";
     const SCOPE: Option<Scope> = Some(Scope::FilesWrite);
     const EFFECT: Effect = Effect::Removes;
 

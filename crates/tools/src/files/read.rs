@@ -27,16 +27,16 @@ pub(crate) struct SearchFiles(pub Arc<dyn Workspaces>);
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ListArguments {
-    /// Its name or id.
+    /// Name or id.
     workspace: String,
     /// The folder. Default: the home folder.
     path: Option<String>,
-    /// How deep to look. Default: 1, the folder itself.
+    /// Levels to list. Default: 1, the folder itself.
     #[schemars(range(min = 1, max = 10))]
     depth: Option<u32>,
-    /// next_offset of the page before.
+    /// next_offset of the previous page.
     offset: Option<u64>,
-    /// At most so many entries. Default: 1000.
+    /// Maximum number of entries. Default: 1000.
     #[schemars(range(min = 1, max = 2000))]
     limit: Option<u32>,
 }
@@ -44,9 +44,9 @@ pub(crate) struct ListArguments {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ReadArguments {
-    /// Its name or id.
+    /// Name or id.
     workspace: String,
-    /// The file, from the home folder.
+    /// The path, relative to the home folder.
     path: String,
     /// The first line, from 1; for text.
     #[schemars(range(min = 1))]
@@ -56,7 +56,7 @@ pub(crate) struct ReadArguments {
     end_line: Option<u64>,
     /// The first byte, from 0, instead of lines.
     start_byte: Option<u64>,
-    /// At most so many bytes. Default: 49152, and 2000 lines.
+    /// Maximum number of bytes. Default: 49152, and 2000 lines.
     #[schemars(range(min = 1, max = MAX_READ))]
     max_bytes: Option<u64>,
 }
@@ -64,17 +64,17 @@ pub(crate) struct ReadArguments {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SearchArguments {
-    /// Its name or id.
+    /// Name or id.
     workspace: String,
-    /// A regular expression for a line; (?i) before it ignores case.
+    /// A regular expression, matched by line; (?i) at its start ignores case.
     pattern: String,
     /// The folder or file to search. Default: the home folder.
     path: Option<String>,
-    /// Only such files: *.rs, src/**/*.ts; all others with ! before it.
+    /// A glob for files: *.rs, src/**/*.ts; ! at its start excludes them.
     glob: Option<String>,
-    /// next_offset of the page before.
+    /// next_offset of the previous page.
     offset: Option<u64>,
-    /// At most so many matches. Default: 100.
+    /// Maximum number of matches. Default: 100.
     #[schemars(range(min = 1, max = 1000))]
     limit: Option<u32>,
 }
@@ -84,7 +84,7 @@ impl Tool for ListFiles {
     type Output = FileList;
     const NAME: &'static str = "list_files";
     const TITLE: &'static str = "List files";
-    const DESCRIPTION: &'static str = "Lists a folder, a page at a time: paths, sizes, times of change. Not what is in .git and \
+    const DESCRIPTION: &'static str = "Lists a folder, a page at a time: paths, sizes, modification times. Omits the content of .git and \
         node_modules, unless path leads there.";
     const SCOPE: Option<Scope> = Some(Scope::FilesRead);
     const EFFECT: Effect = Effect::Reads;
@@ -125,7 +125,7 @@ impl Tool for ReadFile {
         let ReadArguments { workspace, path, start_line, end_line, start_byte, max_bytes } = arguments;
         if let Some(bytes) = max_bytes.filter(|bytes| !(1..=MAX_READ).contains(bytes)) {
             let problem = format!(
-                "{bytes} is out of range; give 1 to {MAX_READ}, and read on by next_start_line or next_start_byte"
+                "{bytes} is out of range; give 1 to {MAX_READ}, and continue with next_start_line or next_start_byte"
             );
             return Err(Error::InvalidArgument { argument: "max_bytes", problem }.into());
         }
@@ -147,7 +147,7 @@ impl Tool for SearchFiles {
     type Output = SearchResults;
     const NAME: &'static str = "search_files";
     const TITLE: &'static str = "Search files";
-    const DESCRIPTION: &'static str = "Finds lines of files that match a regular expression. Leaves out .git, what .gitignore \
+    const DESCRIPTION: &'static str = "Finds lines of files that match a regular expression. Omits .git, files that .gitignore \
         names, and binary files.";
     const SCOPE: Option<Scope> = Some(Scope::FilesRead);
     const EFFECT: Effect = Effect::Reads;

@@ -27,18 +27,18 @@ pub(crate) struct FetchArguments {
     id: String,
 }
 
-/// What an id leads to.
+/// The document of an id.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Document {
-    /// The id that was asked for.
+    /// The requested id.
     id: String,
-    /// What people call it.
+    /// The display name.
     title: String,
-    /// All of it.
+    /// The whole text.
     text: String,
-    /// Where it is, for citing it.
+    /// The URL, for citations.
     url: String,
-    /// What else is known of it.
+    /// Additional metadata.
     metadata: BTreeMap<String, String>,
 }
 
@@ -84,7 +84,7 @@ impl Tool for Fetch {
     const NAME: &'static str = "fetch";
     const TITLE: &'static str = "Fetch a document";
     const DESCRIPTION: &'static str =
-        "Returns what an id of search leads to: a workspace, a template, or the text of a file.";
+        "Returns the document of an id from search: a workspace, a template, or the text of a file.";
     const SCOPE: Option<Scope> = None;
     const EFFECT: Effect = Effect::Reads;
 

@@ -48,8 +48,8 @@ impl Kind {
     /// The operation, for errors.
     pub(super) const fn named(self) -> &'static str {
         match self {
-            Self::Workspace => "looking at workspaces",
-            Self::Template => "looking at templates",
+            Self::Workspace => "reading workspaces",
+            Self::Template => "reading templates",
             Self::File => "reading files",
         }
     }
@@ -99,11 +99,11 @@ impl Reach {
 /// One result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct Hit {
-    /// For fetch.
+    /// The id, for fetch.
     pub(super) id: String,
-    /// What people call it.
+    /// The display name.
     title: String,
-    /// Where it is, for citing it.
+    /// The URL, for citations.
     url: String,
 }
 

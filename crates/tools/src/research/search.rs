@@ -46,14 +46,14 @@ pub(crate) struct Search {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SearchArguments {
-    /// A few words that must be there, not a question.
+    /// A few keywords, not a question.
     query: String,
 }
 
-/// What was found.
+/// The results of a search.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Found {
-    /// The best first.
+    /// The results, best first.
     results: Vec<Hit>,
 }
 
@@ -132,8 +132,8 @@ impl Tool for Search {
     type Output = Found;
     const NAME: &'static str = "search";
     const TITLE: &'static str = "Search everything";
-    const DESCRIPTION: &'static str = "Searches workspaces, templates, and names and lines of files in running workspaces for a \
-        few words, and returns ids for fetch. In one workspace, search_files finds more.";
+    const DESCRIPTION: &'static str = "Searches workspaces, templates, and names and lines of files in running workspaces for \
+        keywords, and returns ids for fetch. In one workspace, search_files finds more.";
     const SCOPE: Option<Scope> = None;
     const EFFECT: Effect = Effect::Reads;
 

@@ -26,7 +26,7 @@ impl Words {
             }
         }
         if words.is_empty() {
-            let problem = "it has no word to look for; write a few words, such as the name of a file".to_owned();
+            let problem = "it has no words; write a few keywords, such as the name of a file".to_owned();
             return Err(Error::InvalidArgument { argument: "query", problem });
         }
         Ok(Self(words))

@@ -29,15 +29,18 @@ pub(super) enum Action {
     Restart,
     Delete,
     Work,
+    SeeJournal,
 }
 
 impl Action {
-    fn verb(self) -> Verb {
+    /// `None`: only the owner may do it.
+    fn verb(self) -> Option<Verb> {
         match self {
-            Self::See => Verb::Get,
-            Self::Start | Self::Stop | Self::Restart => Verb::Patch,
-            Self::Delete => Verb::Delete,
-            Self::Work => Verb::Exec,
+            Self::See => Some(Verb::Get),
+            Self::Start | Self::Stop | Self::Restart => Some(Verb::Patch),
+            Self::Delete => Some(Verb::Delete),
+            Self::Work => Some(Verb::Exec),
+            Self::SeeJournal => None,
         }
     }
 
@@ -49,6 +52,7 @@ impl Action {
             Self::Restart => "restart",
             Self::Delete => "delete",
             Self::Work => "work in",
+            Self::SeeJournal => "see the activity in",
         }
     }
 }
@@ -84,7 +88,12 @@ impl Access {
         if mode == AuthorizationMode::Kubernetes
             && let Some(shared) = self.shared(owner, wanted).await?
         {
-            if action == Action::See || self.allows(owner, action.verb(), &shared.view.id).await? {
+            let allowed = match action.verb() {
+                Some(Verb::Get) => true,
+                Some(verb) => self.allows(owner, verb, &shared.view.id).await?,
+                None => false,
+            };
+            if allowed {
                 return Ok(shared);
             }
             let (workspace, whose) = (shared.view.name.clone(), shared.view.owner.clone());

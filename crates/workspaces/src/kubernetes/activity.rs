@@ -27,7 +27,7 @@ pub(super) struct Activity {
 
 impl Activity {
     pub(super) fn new(catalog: Arc<Catalog>, clock: Arc<dyn Clock>) -> Self {
-        let times = WriteBehind::new("when workspaces were last worked in");
+        let times = WriteBehind::new("the last activities in workspaces");
         Self { catalog, times, working: Mutex::default(), clock }
     }
 

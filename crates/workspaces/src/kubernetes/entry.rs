@@ -112,10 +112,10 @@ fn problem(status: Status, deleting: bool, ready: Option<&Condition>) -> Option<
     let said = match status {
         Status::Running => return None,
         Status::Starting => "it is being started; call get_workspace again in a few seconds",
-        Status::Stopping => "it is being stopped; call start_workspace to have it back",
+        Status::Stopping => "it is being stopped; call start_workspace to start it again",
         Status::Stopped => "it is stopped; call start_workspace",
         Status::Failed => {
-            "it does not run, for an unknown reason; call restart_workspace, and workspace_logs if that does not help"
+            "it is not running for an unknown reason; call restart_workspace, and workspace_logs if that does not help"
         }
     };
     Some(said.to_owned())

@@ -97,7 +97,7 @@ pub(super) fn ended(status: Option<Status>) -> ExecError {
     } else if status.reason.as_deref() == Some("NonZeroExitCode") {
         format!("its agent does not answer ({message})")
     } else {
-        format!("the node says: {}", message.chars().take(LONGEST).collect::<String>())
+        format!("the node reports: {}", message.chars().take(LONGEST).collect::<String>())
     };
     ExecError { why, passing: true }
 }

@@ -17,8 +17,8 @@ mod tunnel;
 pub use catalog::KINDS;
 
 use crate::{
-    CreateWorkspace, Error, Owner, Purpose, Status, Template, Workspace, WorkspaceFilter, WorkspaceLogs, WorkspacePage,
-    Workspaces, paging::Pager,
+    CreateWorkspace, Error, OwnedWorkspace, OwnedWorkspacePage, Owner, Purpose, Status, Template, Workspace,
+    WorkspaceFilter, WorkspaceLogs, WorkspacePage, Workspaces, everyone, paging::Pager,
 };
 use access::{Access, Action};
 use activity::Activity;
@@ -126,7 +126,7 @@ impl KubernetesWorkspaces {
         self.ended.cancel();
         self.tasks.close();
         if tokio::time::timeout(ENDED_WITHIN, self.tasks.wait()).await.is_err() {
-            tracing::warn!("some work in workspaces has not ended");
+            tracing::warn!("some operations in workspaces have not ended");
         }
         self.activity.save_at_the_end().await;
     }
@@ -176,6 +176,18 @@ impl Workspaces for KubernetesWorkspaces {
         Ok(pager.page(found.iter().map(|entry| self.shown(entry)).collect()))
     }
 
+    async fn list_all(&self, cursor: Option<&str>, limit: usize) -> Result<OwnedWorkspacePage, Error> {
+        let position =
+            |entry: &Arc<WorkspaceEntry>| (entry.owner.clone(), entry.view.name.clone(), entry.view.id.clone());
+        let all = self.catalog.workspaces.all(|_| true);
+        let (found, next_cursor) = everyone::page(all, position, cursor, limit)?;
+        let owned = |entry: &Arc<WorkspaceEntry>| OwnedWorkspace {
+            owner: Owner { id: entry.owner.clone(), name: entry.view.owner.clone() },
+            workspace: self.shown(entry),
+        };
+        Ok(OwnedWorkspacePage { workspaces: found.iter().map(owned).collect(), next_cursor })
+    }
+
     async fn get(&self, owner: &Owner, workspace: &str) -> Result<Workspace, Error> {
         Ok(self.shown(&*self.find(owner, workspace, Action::See).await?))
     }
@@ -212,7 +224,11 @@ impl Workspaces for KubernetesWorkspaces {
     }
 
     async fn agent(&self, owner: &Owner, workspace: &str, purpose: Purpose) -> Result<portcullis_agent::Client, Error> {
-        let action = if purpose == Purpose::Work { Action::Work } else { Action::See };
+        let action = match purpose {
+            Purpose::Look => Action::See,
+            Purpose::Work => Action::Work,
+            Purpose::Journal => Action::SeeJournal,
+        };
         let mut entry = self.find(owner, workspace, action).await?;
         if purpose == Purpose::Work && entry.view.status == Status::Starting {
             entry = self.lifecycle.until_settled(entry, Some(STARTED_WITHIN), false).await;

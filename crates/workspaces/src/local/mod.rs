@@ -4,20 +4,23 @@
 //! environment cleaned, and can read and write everything that this user can. Workspaces and their status survive a
 //! restart; processes do not.
 
-mod journal;
+mod held_name;
 mod leftovers;
+mod log;
 mod running;
 mod store;
 mod template_catalog;
 
 use crate::{
-    CreateWorkspace, Error, Owner, Purpose, Status, Template, Workspace, WorkspaceFilter, WorkspaceLogs, WorkspacePage,
-    Workspaces, check_name, paging::Pager,
+    CreateWorkspace, Error, OwnedWorkspace, OwnedWorkspacePage, Owner, Purpose, Status, Template, Workspace,
+    WorkspaceFilter, WorkspaceLogs, WorkspacePage, Workspaces, check_name, everyone, paging::Pager,
 };
 use async_trait::async_trait;
-use journal::Journal;
+use held_name::HeldName;
 use k8s_openapi::api::core::v1::Secret;
 use leftovers::{LeftoverProcess, Leftovers};
+use log::Log;
+use portcullis_agent::Journal;
 use portcullis_api::WorkspaceTemplate;
 use portcullis_config::WorkspaceRules;
 use portcullis_core::clock::Clock;
@@ -83,7 +86,7 @@ struct LocalWorkspace {
     record: Mutex<Record>,
     /// The environment variables that the running workspace agent has from the template.
     applied: Mutex<Option<Variables>>,
-    journal: Journal,
+    log: Log,
     /// The workspace agent, after its first use. The lock is held while the workspace changes, so changes are
     /// serialized. Reads lock only `record`.
     running: Arc<tokio::sync::Mutex<Option<Running>>>,
@@ -241,8 +244,11 @@ impl LocalWorkspaces {
             tmp: self.store.tmp(&record.id),
             output: self.store.output(&record.id),
         };
-        let started =
-            Running::start(folders, &variables, &self.options, entry.journal.clone(), Arc::clone(&self.clock));
+        let (file, clock) = (self.store.journal(&record.id), Arc::clone(&self.clock));
+        let journal = tokio::task::spawn_blocking(move || Journal::open(file, clock)).await;
+        let journal = journal.map_err(|error| Error::io("read the workspace's journal")(error.into()))?;
+        let clock = Arc::clone(&self.clock);
+        let started = Running::start(folders, &variables, &self.options, entry.log.clone(), journal, clock);
         *entry.applied() = Some(variables);
         Ok(running.insert(started).client())
     }
@@ -271,7 +277,7 @@ impl LocalWorkspace {
             name: record.name.clone(),
             record: Mutex::new(record),
             applied: Mutex::default(),
-            journal: Journal::new(clock),
+            log: Log::new(clock),
             running: Arc::default(),
         }
     }
@@ -321,6 +327,15 @@ impl Workspaces for LocalWorkspaces {
         Ok(pager.page(all.filter(|workspace| pager.matches(workspace)).take(pager.needed()).collect()))
     }
 
+    async fn list_all(&self, cursor: Option<&str>, limit: usize) -> Result<OwnedWorkspacePage, Error> {
+        let all: Vec<Arc<LocalWorkspace>> = self.entries.lock().values().cloned().collect();
+        let position = |entry: &Arc<LocalWorkspace>| (entry.owner.id.clone(), entry.name.clone(), entry.id.clone());
+        let (found, next_cursor) = everyone::page(all, position, cursor, limit)?;
+        let owned =
+            |entry: &Arc<LocalWorkspace>| OwnedWorkspace { owner: entry.owner.clone(), workspace: self.view(entry) };
+        Ok(OwnedWorkspacePage { workspaces: found.iter().map(owned).collect(), next_cursor })
+    }
+
     async fn get(&self, owner: &Owner, workspace: &str) -> Result<Workspace, Error> {
         Ok(self.view(&*self.find(owner, workspace)?))
     }
@@ -343,7 +358,7 @@ impl Workspaces for LocalWorkspaces {
         let mut running = entry.running.lock().await;
         let mut name = HeldName::of(&self.entries, &entry, self.max_per_user.load(Ordering::Relaxed))?;
         self.store.create(record, move || name.keep()).await?;
-        entry.journal.note("made");
+        entry.log.note("made");
         self.agent_of(&entry, &mut running).await?;
         Ok(self.view(&entry))
     }
@@ -388,7 +403,7 @@ impl Workspaces for LocalWorkspaces {
     }
 
     async fn logs(&self, owner: &Owner, workspace: &str, lines: u32) -> Result<WorkspaceLogs, Error> {
-        Ok(self.find(owner, workspace)?.journal.tail(lines))
+        Ok(self.find(owner, workspace)?.log.tail(lines))
     }
 
     async fn agent(&self, owner: &Owner, workspace: &str, purpose: Purpose) -> Result<portcullis_agent::Client, Error> {
@@ -403,39 +418,5 @@ impl Workspaces for LocalWorkspaces {
             self.save(&entry, |record| record.last_activity = Some(now)).await?;
         }
         Ok(client)
-    }
-}
-
-/// Reserves the name of a new workspace, and releases it unless the workspace is created.
-struct HeldName {
-    entries: WorkspaceMap,
-    id: Option<String>,
-}
-
-impl HeldName {
-    fn of(entries: &WorkspaceMap, entry: &Arc<LocalWorkspace>, limit: u32) -> Result<Self, Error> {
-        let mut all = entries.lock();
-        let owned: Vec<_> = all.values().filter(|other| other.owner.id == entry.owner.id).collect();
-        if owned.iter().any(|other| other.name == entry.name) {
-            return Err(Error::NameTaken { name: entry.name.clone() });
-        }
-        let count = u32::try_from(owned.len()).unwrap_or(u32::MAX);
-        if count >= limit {
-            return Err(Error::QuotaExceeded { count, limit });
-        }
-        all.insert(entry.id.clone(), Arc::clone(entry));
-        Ok(Self { entries: entries.clone(), id: Some(entry.id.clone()) })
-    }
-
-    fn keep(&mut self) {
-        self.id = None;
-    }
-}
-
-impl Drop for HeldName {
-    fn drop(&mut self) {
-        if let Some(id) = self.id.take() {
-            self.entries.lock().remove(&id);
-        }
     }
 }

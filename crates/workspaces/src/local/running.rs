@@ -2,11 +2,11 @@
 
 use crate::local::{
     LocalOptions,
-    journal::Journal,
     leftovers::{self, Leftovers},
+    log::Log,
     template_catalog::Variables,
 };
-use portcullis_agent::{Client, InProcess, environment, service};
+use portcullis_agent::{Client, InProcess, Journal, environment, service};
 use portcullis_core::clock::Clock;
 use std::{path::PathBuf, sync::Arc};
 
@@ -14,7 +14,7 @@ use std::{path::PathBuf, sync::Arc};
 pub(super) struct Running {
     agent: service::Agent,
     client: Client,
-    journal: Journal,
+    log: Log,
     leftovers: Leftovers,
     ending: bool,
 }
@@ -33,6 +33,7 @@ impl Running {
         folders: WorkspaceFolders,
         variables: &Variables,
         options: &LocalOptions,
+        log: Log,
         journal: Journal,
         clock: Arc<dyn Clock>,
     ) -> Self {
@@ -52,14 +53,15 @@ impl Running {
         let mut options = service::Options::new(folders.home, folders.output, environment, clock);
         options.confine = true;
         options.temporary = Some(folders.tmp);
-        options.journal = {
-            let journal = journal.clone();
-            Arc::new(move |line: &str| journal.note(line))
+        options.journal = journal;
+        options.log = {
+            let log = log.clone();
+            Arc::new(move |line: &str| log.note(line))
         };
         let agent = service::Agent::new(options);
         let client = Client::new(Arc::new(InProcess::new(agent.router())));
-        journal.note("started");
-        Self { agent, client, journal, leftovers, ending: false }
+        log.note("started");
+        Self { agent, client, log, leftovers, ending: false }
     }
 
     /// A client of the workspace agent.
@@ -77,6 +79,6 @@ impl Running {
         self.ending = true;
         self.agent.shutdown().await;
         self.leftovers.end().await;
-        self.journal.note("stopped");
+        self.log.note("stopped");
     }
 }

@@ -1,4 +1,4 @@
-//! The folders of workspaces: `workspaces/ID/` contains `workspace.json`, `home/`, `tmp/` and `output/`.
+//! The folders of workspaces: `workspaces/ID/` contains `workspace.json`, `journal.jsonl`, `home/`, `tmp/` and `output/`.
 //!
 //! Folders are created and deleted atomically, by a rename, so a crash leaves no partial workspace. A name that begins
 //! with a dot marks unfinished work, which is deleted at startup. Once begun, a change is finished even if its caller
@@ -76,6 +76,11 @@ impl Store {
         self.root.join(id).join("output")
     }
 
+    /// The file of the workspace agent's journal.
+    pub(super) fn journal(&self, id: &str) -> PathBuf {
+        self.root.join(id).join("journal.jsonl")
+    }
+
     /// Creates a workspace's folder.
     pub(super) async fn create(&self, record: Record, done: impl FnOnce() + Send + 'static) -> Result<(), Error> {
         let root = self.root.clone();
@@ -90,7 +95,7 @@ impl Store {
             File::open(&root)?.sync_all()
         })
         .await
-        .map_err(Error::io("make the workspace's folder"))
+        .map_err(Error::io("create the workspace's folder"))
     }
 
     /// Writes a workspace's changed record.
@@ -142,7 +147,7 @@ fn read_all(root: &Path) -> io::Result<Vec<Record>> {
         match read_record(&path) {
             Ok(record) if record.id == id => records.push(record),
             // A damaged file must not affect other workspaces. The folder is kept for inspection by its owner.
-            Ok(record) => warn(&path, &format!("it says that it is {:?}", record.id)),
+            Ok(record) => warn(&path, &format!("it contains {:?}", record.id)),
             Err(error) => warn(&path, &error.to_string()),
         }
     }

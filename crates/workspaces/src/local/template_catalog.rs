@@ -75,7 +75,7 @@ impl TemplateCatalog {
                 let found = self.secrets.get(&(key.name.clone(), key.key.clone()));
                 OsString::from_vec(found.cloned().ok_or_else(|| Error::InvalidParameter {
                     problem: format!(
-                        "template {template:?} takes {} from the key {:?} of the Secret {:?}, which the manifests do not have; add it to them",
+                        "template {template:?} takes {} from the key {:?} of the Secret {:?}, which is not in the manifests; add it",
                         variable.name, key.key, key.name
                     ),
                 })?)
@@ -145,7 +145,7 @@ mod tests {
                 values(&[("size", "1")]),
                 "template \"node\" has no parameter \"size\"; its parameters are: \"mode\"",
             ),
-            ("blank", values(&[("size", "1")]), "it has none, so leave parameters out"),
+            ("blank", values(&[("size", "1")]), "it has none, so omit parameters"),
         ] {
             let error = catalog.variables(template, &given).unwrap_err().to_string();
             assert!(error.contains(said), "{error}");

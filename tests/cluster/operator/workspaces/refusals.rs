@@ -38,7 +38,7 @@ async fn what_keeps_a_workspace_from_running_is_said_and_goes_when_it_is_mended(
     create(&client, &namespace, &template("sized", &parameters)).await;
     scene.make("sized", "sized", &json!({"parameters": {"size": "huge"}})).await;
     let status = scene.until("sized", Phase::Failed, "InvalidParameters").await;
-    assert_eq!(message(&status), "parameter \"size\" cannot be \"huge\"; it is one of: small, large");
+    assert_eq!(message(&status), "parameter \"size\" cannot be \"huge\"; it must be one of: small, large");
     scene.patch("sized", &json!({"parameters": {"size": "large"}})).await;
     scene.until("sized", Phase::Running, "Ready").await;
 

@@ -12,7 +12,7 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 /// The output of `--help`.
 pub(crate) const HELP: &str = "\
-What runs inside a workspace of Portcullis
+The workspace agent of Portcullis
 
 Usage:
   portcullis-agent [agent] install DIR
@@ -20,21 +20,21 @@ Usage:
   portcullis-agent [agent] connect [--socket PATH]
 
 Commands:
-  install  Copy this program into a folder, which is made if it is missing
-  run      Be the first process of a workspace; CMD is a program to run in the background
+  install  Copy this program into a folder, which is created if necessary
+  run      Run as the first process of a workspace; CMD is a program to run in the background
   connect  Connect standard input and output to the agent
 
 Options:
-  --socket PATH       Where the agent listens [default: /run/portcullis/agent.sock]
+  --socket PATH       The socket of the agent [default: /run/portcullis/agent.sock]
   -h, --help          Print this help
   -V, --version       Print the version
 
 Options of run:
-  --home DIR          The home folder, where commands run, and their HOME unless the container has another one
-                      [default: the variable PORTCULLIS_HOME, else HOME, else /]
-  --output DIR        Where output is kept that is too long to show [default: /run/portcullis/output]
-  --shell PATH        What runs command lines [default: /bin/sh]
-  --patience SECONDS  How long a command goes on whose connection was lost [default: 15]
+  --home DIR          The home folder and working directory, and HOME unless the container sets it
+                      [default: PORTCULLIS_HOME, then HOME, then /]
+  --output DIR        The folder for output that is too long for a response [default: /run/portcullis/output]
+  --shell PATH        The shell for command lines [default: /bin/sh]
+  --patience SECONDS  How long a command continues after its connection is lost [default: 15]
 ";
 
 /// What the command line requests.
@@ -96,9 +96,9 @@ pub(crate) enum ArgumentError {
     NoCommand,
     #[error("there is no command {0:?}; the commands are install, run and connect")]
     UnknownCommand(OsString),
-    #[error("name the folder to install into")]
+    #[error("the folder to install into is missing")]
     NoFolder,
-    #[error("the arguments are wrong")]
+    #[error("invalid arguments")]
     Invalid(#[from] lexopt::Error),
 }
 

@@ -16,9 +16,6 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 /// The exit code for arguments that are not valid, as in clap.
 const USAGE: u8 = 2;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let command = match arguments::parse(env::args_os().skip(1).collect(), env::var_os) {
         Ok(Request::Help) => {

@@ -24,8 +24,13 @@ use std::{
 use tokio::runtime::{Builder, Runtime};
 use tracing_subscriber::util::TryInitError;
 
-/// Makes the allocator return free memory at once (option of mimalloc): a workspace agent is idle most of the time.
-const GIVE_BACK: (&str, &str) = ("MIMALLOC_PURGE_DELAY", "0");
+/// Options of the allocator (The GNU C Library Manual, "Memory Allocation Tunables"), since a workspace agent is idle most
+/// of the time: all threads share one heap, and free memory goes back to the system at once. Blocks from 8 KiB on, such as
+/// output, are mapped on their own, so that they leave no gaps in the heap.
+const GIVE_BACK: (&str, &str) = (
+    "GLIBC_TUNABLES",
+    "glibc.malloc.arena_max=1:glibc.malloc.mmap_threshold=8192:glibc.malloc.top_pad=0:glibc.malloc.trim_threshold=65536",
+);
 /// The number of threads for blocking work, such as file access.
 const BLOCKING_THREADS: usize = 8;
 /// The process name, unchanged since the workspace agent was a subcommand.
@@ -35,10 +40,10 @@ const NAME: &str = "portcullis";
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AgentError {
     /// Logging could not be set up.
-    #[error("logs are already set up")]
+    #[error("logging is already initialized")]
     Log(#[from] TryInitError),
     /// The binary could not be copied.
-    #[error("the agent could not be installed in {folder}; name a folder that may be written to", folder = folder.display())]
+    #[error("the agent could not be installed in {folder}; use a writable folder", folder = folder.display())]
     Install {
         /// The folder.
         folder: PathBuf,
@@ -46,16 +51,16 @@ pub(crate) enum AgentError {
         source: io::Error,
     },
     /// The runtime could not be started.
-    #[error("the system has no room for the agent")]
+    #[error("the system has no resources for the agent")]
     Runtime(#[source] io::Error),
     /// The environment of commands could not be protected or passed on.
-    #[error("the agent cannot keep the environment of commands to itself")]
+    #[error("the agent cannot protect the environment of commands")]
     Environment(#[source] io::Error),
     /// The first process could not do its work.
-    #[error("the agent cannot look after the workspace's processes")]
+    #[error("the agent cannot manage the workspace's processes")]
     Init(#[source] io::Error),
     /// The socket could not be bound.
-    #[error("the agent cannot listen at {socket}; its folder must be there and may be written to", socket = socket.display())]
+    #[error("the agent cannot listen at {socket}; its folder must exist and be writable", socket = socket.display())]
     Listen {
         /// The socket.
         socket: PathBuf,

@@ -7,7 +7,7 @@ use crate::{
 };
 use nix::unistd::getuid;
 use portcullis_agent::{
-    environment,
+    Journal, environment,
     failed_program::{AT_ONCE, Report},
     handover::Variables,
     listen,
@@ -30,6 +30,9 @@ use tokio_util::sync::CancellationToken;
 /// The time that file operations in progress have when the service ends.
 const LEAVE: Duration = Duration::from_secs(1);
 
+/// The file of the journal, in the folder of the socket.
+const JOURNAL: &str = "journal.jsonl";
+
 /// Serves requests until SIGTERM or SIGINT.
 pub(crate) fn serve(args: RunOptions, given: Variables) -> Result<(), AgentError> {
     // The service must not outlive the first process.
@@ -41,8 +44,11 @@ pub(crate) fn serve(args: RunOptions, given: Variables) -> Result<(), AgentError
     let mut options = Options::new(home.clone(), args.output, variables(&home, given), Arc::new(SystemClock));
     // The folder of the socket, which in a pod is also the folder of the binary.
     options.own = args.socket.parent().filter(|folder| !home.starts_with(folder)).map(Into::into).into_iter().collect();
+    if let Some(folder) = args.socket.parent() {
+        options.journal = Journal::open(folder.join(JOURNAL), Arc::new(SystemClock));
+    }
     options.shell = args.shell;
-    options.journal = Arc::new(|line| tracing::info!("{line}"));
+    options.log = Arc::new(|line| tracing::info!("{line}"));
     options.patience = args.patience;
     let runtime = runtime()?;
     // Start one blocking thread now: later, other processes may have used up all threads.
@@ -101,7 +107,7 @@ async fn main_program(agent: &Agent, program: Vec<String>, report: &Report) -> S
     if let Some(why) = failed.filter(|_| report.is_due()) {
         match report.write(&why) {
             Ok(()) => return why,
-            Err(error) => tracing::error!(%error, "that the workspace's program failed cannot be reported"),
+            Err(error) => tracing::error!(%error, "the failure of the workspace's program cannot be reported"),
         }
     }
     future::pending().await

@@ -57,7 +57,7 @@ fn patterns_are_bounded_before_they_are_compiled() {
     assert_invalid(pattern("a".repeat(1001)), "pattern has 1001 bytes; it may have at most 1000");
     assert_invalid(pattern(r"(\pL{50}){40}".to_owned()), "takes more than 2 MiB when it is compiled");
     assert_invalid(pattern("((((a{60}){60}){60}){60}){60}".to_owned()), "takes more than 2 MiB when it is compiled");
-    assert_invalid(pattern(format!("{}a{}", "(".repeat(300), ")".repeat(300))), "no regular expression");
+    assert_invalid(pattern(format!("{}a{}", "(".repeat(300), ")".repeat(300))), "not a valid regular expression");
     for usual in [r"\bfn\s+\w{1,40}\s*\(", r"(?i)\berror\b.*\d{3}", r"^\s*(pub(\(\w+\))?\s+)?(struct|enum)\s+\w+"] {
         assert!(regex(usual).is_ok(), "{usual}");
     }
@@ -96,7 +96,7 @@ fn ignore_files_that_are_no_files_are_left_alone() {
             let results = search(&home.tree, &needle()).unwrap();
             assert_eq!(paths(&results), ["x/y"], "{what} as {path}");
             let note = results.note.unwrap();
-            assert!(note.starts_with("1 ignore files, or lines in them, do not count"), "{what} as {path}: {note}");
+            assert!(note.starts_with("1 ignore files, or lines in them, have no effect"), "{what} as {path}: {note}");
         }
     }
     // The entry that marks a repository may be a pipe too.
@@ -200,7 +200,7 @@ fn trees_that_are_too_deep_are_refused_and_others_go() {
     let removing = |path: &str| RemovePath { path: path.to_owned(), recursive: true };
     let failure = remove(&home.tree, &removing("d")).unwrap_err();
     assert_eq!(failure.kind, FailureKind::TooLarge);
-    assert!(failure.message.starts_with("folders are nested more than 100 levels deep there"), "{failure}");
+    assert!(failure.message.starts_with("folders are nested more than 100 levels deep:"), "{failure}");
     let results = search(&home.tree, &needle()).unwrap();
     assert!(results.matches.is_empty() && results.note.unwrap().starts_with("1 files or folders could not be read"));
     remove(&home.tree, &removing(&vec!["d"; 60].join("/"))).unwrap();
@@ -231,7 +231,7 @@ fn a_file_of_many_lines_costs_no_more_than_its_size() {
         new_text: "new".to_owned(),
         replace_all: false,
     };
-    assert!(edit(&home.tree, &change("END")).unwrap_err().message.contains("nothing in it is like its first line"));
+    assert!(edit(&home.tree, &change("END")).unwrap_err().message.contains("no line resembles its first line"));
     let edited = edit(&home.tree, &change("end")).unwrap();
     assert!(edited.diff.ends_with("[… the file has too many lines for a diff …]\n"), "{}", edited.diff.len());
 }

@@ -75,7 +75,7 @@ fn check_full(disks: &Path) {
     let writing = WriteFile { path: path.clone(), content: "new\n".repeat(50_000), ..WriteFile::default() };
     let failure = write(&home.tree, &writing).unwrap_err();
     assert_eq!(failure.kind, FailureKind::Exhausted, "{failure}");
-    assert!(failure.message.ends_with("the disk is full: remove what is not needed"), "{failure}");
+    assert!(failure.message.ends_with("the disk is full: remove unneeded files"), "{failure}");
     let editing = EditFile { path, old_text: "old".to_owned(), new_text: "new text".to_owned(), replace_all: true };
     assert_eq!(edit(&home.tree, &editing).unwrap_err().kind, FailureKind::Exhausted);
     home.file("large/file", "x".repeat(200_000));
@@ -126,7 +126,7 @@ fn what_is_moved_to_another_disk_arrives_whole() {
 fn check_denied(folder: &Path) {
     let home = Home::new();
     let at = |name: &str| text(&folder.join(name));
-    let may_not = "the workspace's user may not; see its owner and mode";
+    let may_not = "the workspace's user lacks the permission; check its owner and mode";
     let failures = [
         (
             write(&home.tree, &WriteFile { path: at("open/closed"), ..WriteFile::default() }).unwrap_err(),
@@ -134,7 +134,7 @@ fn check_denied(folder: &Path) {
         ),
         (
             write(&home.tree, &WriteFile { path: at("closed/new"), ..WriteFile::default() }).unwrap_err(),
-            format!("cannot make a file in {}: {may_not}", at("closed")),
+            format!("cannot create a file in {}: {may_not}", at("closed")),
         ),
         (
             read(&home.tree, &ReadFile { path: at("open/secret"), ..ReadFile::default() }).unwrap_err(),
@@ -143,8 +143,8 @@ fn check_denied(folder: &Path) {
         (
             remove(&home.tree, &RemovePath { path: at(""), recursive: true }).unwrap_err(),
             format!(
-                "cannot remove all of {0}: the workspace's user may not change some folder in it. If that is its own, \
-                 `chmod -R u+w {0}` helps. Some of it may be gone",
+                "cannot remove all of {0}: the workspace's user cannot change a folder in it. If the user owns it, run \
+                 `chmod -R u+w {0}`. Part of it may have been removed",
                 at("").trim_end_matches('/')
             ),
         ),
@@ -168,23 +168,23 @@ fn what_the_user_may_not_is_said() {
 #[test]
 fn errors_of_the_system_are_said_in_words() {
     let rows = [
-        (Errno::ENOENT, FailureKind::NotFound, "there is no such file or folder"),
-        (Errno::EACCES, FailureKind::Denied, "the workspace's user may not; see its owner and mode"),
-        (Errno::EPERM, FailureKind::Denied, "the workspace's user may not; see its owner and mode"),
+        (Errno::ENOENT, FailureKind::NotFound, "no such file or folder"),
+        (Errno::EACCES, FailureKind::Denied, "the workspace's user lacks the permission; check its owner and mode"),
+        (Errno::EPERM, FailureKind::Denied, "the workspace's user lacks the permission; check its owner and mode"),
         (Errno::EROFS, FailureKind::Denied, "it is on a file system that is read-only"),
         (Errno::ENOTDIR, FailureKind::Conflict, "a part of the path is a file where a folder is needed"),
         (Errno::EISDIR, FailureKind::Conflict, "it is a folder"),
-        (Errno::EEXIST, FailureKind::Conflict, "something of that name is there already"),
+        (Errno::EEXIST, FailureKind::Conflict, "a file or folder of that name exists"),
         (Errno::ENOTEMPTY, FailureKind::Conflict, "the folder is not empty"),
-        (Errno::EBUSY, FailureKind::Conflict, "it is in use, or something is mounted there"),
-        (Errno::ETXTBSY, FailureKind::Conflict, "it is in use, or something is mounted there"),
-        (Errno::ENOSPC, FailureKind::Exhausted, "the disk is full: remove what is not needed"),
-        (Errno::EDQUOT, FailureKind::Exhausted, "the disk quota is used up: remove what is not needed"),
+        (Errno::EBUSY, FailureKind::Conflict, "it is in use, or a mount point"),
+        (Errno::ETXTBSY, FailureKind::Conflict, "it is in use, or a mount point"),
+        (Errno::ENOSPC, FailureKind::Exhausted, "the disk is full: remove unneeded files"),
+        (Errno::EDQUOT, FailureKind::Exhausted, "the disk quota is exceeded: remove unneeded files"),
         (Errno::EMFILE, FailureKind::Exhausted, "too many files are open"),
         (Errno::EFBIG, FailureKind::TooLarge, "it would be larger than the file system allows"),
         (Errno::ETIMEDOUT, FailureKind::TooLarge, "it took too long; use a command for files of this size"),
         (Errno::ENAMETOOLONG, FailureKind::Invalid, "the name is too long"),
-        (Errno::ELOOP, FailureKind::Invalid, "its links lead in a circle"),
+        (Errno::ELOOP, FailureKind::Invalid, "its links form a loop"),
         (Errno::EIO, FailureKind::Internal, "Input/output error (os error 5)"),
     ];
     for (error, kind, why) in rows {

@@ -120,39 +120,39 @@ fn line_ends_stay_as_they_are() {
 fn it_says_what_is_wrong_and_where_to_look() {
     let text = "fn main() {\n    let total = 1;\n\tprintln!(\"{total}\");\n}\n\nfn Other() {\n    let total = 1;\n}\n";
     let aaa = "a\n".repeat(150);
-    let not_there = "old_text is not in /home/f: ";
+    let not_there = "old_text does not occur in /home/f: ";
     let rows = [
-        (text, change("", "x"), FailureKind::Invalid, "old_text is empty: say what is to be replaced; write_file writes a whole file".to_owned()),
+        (text, change("", "x"), FailureKind::Invalid, "old_text is empty: pass the text to replace; write_file writes a whole file".to_owned()),
         (text, change("main", "main"), FailureKind::Invalid, "old_text and new_text are the same: nothing would change".to_owned()),
         (
             text,
             change("let total", "x"),
             FailureKind::Conflict,
-            "old_text is 2 times in /home/f, at the lines 2, 7: add lines around it until it is there once, or set replace_all".to_owned(),
+            "old_text occurs 2 times in /home/f, at the lines 2, 7: add surrounding lines until it is unique, or set replace_all".to_owned(),
         ),
         (
             &aaa,
             change("a\n", "x"),
             FailureKind::Conflict,
-            "old_text is at least 100 times in /home/f, at the lines 1, 2, 3, 4, 5, …: add lines around it until it is there once, or set replace_all".to_owned(),
+            "old_text occurs at least 100 times in /home/f, at the lines 1, 2, 3, 4, 5, …: add surrounding lines until it is unique, or set replace_all".to_owned(),
         ),
         (
             "foo\nx\r\nfoo\r\ny\r\n",
             change("foo\n", "x"),
             FailureKind::Conflict,
-            "old_text is 2 times in /home/f, at the lines 1, 3: add lines around it until it is there once, or set replace_all".to_owned(),
+            "old_text occurs 2 times in /home/f, at the lines 1, 3: add surrounding lines until it is unique, or set replace_all".to_owned(),
         ),
         (
             "aaa",
             change("aa", "x"),
             FailureKind::Conflict,
-            "old_text is 2 times in /home/f, at the lines 1, 1: add lines around it until it is there once, or set replace_all".to_owned(),
+            "old_text occurs 2 times in /home/f, at the lines 1, 1: add surrounding lines until it is unique, or set replace_all".to_owned(),
         ),
         (
             text,
             change("let total = 1;\n    println!(\"{total}\");\n", "x"),
             FailureKind::Conflict,
-            format!("{not_there}it differs in white space only from the text at line 2. Copy that as it stands, with its indentation: `    let total = 1;`"),
+            format!("{not_there}it differs in white space only from the text at line 2. Copy that text exactly, with its indentation: `    let total = 1;`"),
         ),
         (
             text,
@@ -164,31 +164,31 @@ fn it_says_what_is_wrong_and_where_to_look() {
             text,
             change("fn main() {\n    let total = 2;\n", "x"),
             FailureKind::Conflict,
-            format!("{not_there}it begins like line 1, but where it goes on with `    let total = 2;`, line 2 has `    let total = 1;`"),
+            format!("{not_there}it begins like line 1, but where it continues with `    let total = 2;`, line 2 has `    let total = 1;`"),
         ),
         (
             text,
             change("    let total = 1;\n}\nmore", "x"),
             FailureKind::Conflict,
-            format!("{not_there}it begins like line 7, but where it goes on with `more`, line 9 has nothing more"),
+            format!("{not_there}it begins like line 7, but where it continues with `more`, line 9 has nothing more"),
         ),
         (
             text,
             change("struct Nothing", "x"),
             FailureKind::Conflict,
-            format!("{not_there}nothing in it is like its first line. Read the file again: it may have changed"),
+            format!("{not_there}no line resembles its first line. Read the file again: it may have changed"),
         ),
         (
             text,
             all("\n\n\n", "x"),
             FailureKind::Conflict,
-            format!("{not_there}it is nothing but white space, and must be there exactly as it is written"),
+            format!("{not_there}it consists of white space only, which must match exactly"),
         ),
         (
             "",
             change("x", "y"),
             FailureKind::Conflict,
-            format!("{not_there}nothing in it is like its first line. Read the file again: it may have changed"),
+            format!("{not_there}no line resembles its first line. Read the file again: it may have changed"),
         ),
     ];
     for (text, request, kind, message) in rows {
@@ -204,23 +204,23 @@ fn text_that_repeats_itself_is_not_compared_for_ever() {
     let home = Home::new();
     home.file("f", "a\n".repeat(400_000));
     let failure = edit(&home.tree, &change(&("a\n".repeat(200_000) + "b"), "x")).unwrap_err();
-    assert!(failure.message.contains("it begins like line 1, but where it goes on with `b`"), "{failure}");
+    assert!(failure.message.contains("it begins like line 1, but where it continues with `b`"), "{failure}");
 }
 
 #[test]
 fn only_text_of_a_sensible_size_is_edited() {
     let home = Home::new();
     home.file("f", b"a\xff");
-    let message = "/home/f is no text in UTF-8: use a command to change it";
+    let message = "/home/f is not UTF-8 text: use a command to change it";
     assert_failed(&home, edit(&home.tree, &change("a", "b")), FailureKind::Conflict, message);
     home.file("f", "a".repeat(1024));
-    let message = "the file would have 17825792 bytes, and at most 16777216 can be written at once: write the first part, then the others with append, or make it by a command";
+    let message = "the file would have 17825792 bytes, and at most 16777216 can be written at once: write the first part, then append the others with append, or create the file by a command";
     assert_failed(&home, edit(&home.tree, &all("a", &"b".repeat(17 * 1024))), FailureKind::TooLarge, message);
     fs::File::create(home.at("f")).unwrap().set_len(16 * 1024 * 1024 + 1).unwrap();
     let message = "/home/f has 16777217 bytes, and at most 16777216 can be edited: use a command such as sed";
     assert_failed(&home, edit(&home.tree, &change("a", "b")), FailureKind::TooLarge, message);
     fs::remove_file(home.at("f")).unwrap();
-    let message = "cannot read /home/f: there is no such file or folder";
+    let message = "cannot read /home/f: no such file or folder";
     assert_failed(&home, edit(&home.tree, &change("a", "b")), FailureKind::NotFound, message);
 }
 
@@ -243,7 +243,7 @@ fn a_long_diff_is_shortened() {
     home.file("f", "line\n".repeat(1000));
     let edited = edit(&home.tree, &all("line", "row")).unwrap();
     assert_eq!(edited.replacements, 1000);
-    assert!(edited.diff.ends_with("[… 1800 more lines of the diff are left out …]\n"), "{}", edited.diff);
+    assert!(edited.diff.ends_with("[… 1800 more lines of the diff omitted …]\n"), "{}", edited.diff);
     home.file("f", "é".repeat(1000));
     let edited = edit(&home.tree, &all("é", "e")).unwrap();
     assert!(edited.diff.contains("éé[… 1500 more bytes …]\n"), "{}", edited.diff);

@@ -108,8 +108,8 @@ fn what_cannot_be_listed_is_refused_by_name() {
     home.file("file", "");
     let row = |path: &str, depth| ListFiles { path: Some(path.to_owned()), depth, ..ListFiles::default() };
     let rows = [
-        (row("file", None), FailureKind::Conflict, "/home/file is a file, not a folder: read_file shows it"),
-        (row("none", None), FailureKind::NotFound, "cannot list /home/none: there is no such file or folder"),
+        (row("file", None), FailureKind::Conflict, "/home/file is a file, not a folder: use read_file"),
+        (row("none", None), FailureKind::NotFound, "cannot list /home/none: no such file or folder"),
         (row(".", Some(0)), FailureKind::Invalid, "depth must be between 1 and 10, not 0"),
         (row(".", Some(11)), FailureKind::Invalid, "depth must be between 1 and 10, not 11"),
     ];
@@ -257,13 +257,13 @@ fn what_cannot_be_searched_is_refused_by_name() {
     let limit = |limit| SearchFiles { limit: Some(limit), ..pattern("x") };
     let at = |path: &str| SearchFiles { path: Some(path.to_owned()), ..pattern("x") };
     let invalid = [
-        (pattern(""), "pattern is empty: say what to search for"),
+        (pattern(""), "pattern is empty: pass a regular expression"),
         (pattern("foo("), "unclosed group"),
-        (pattern("a\nb"), "matches within a line"),
+        (pattern("a\nb"), "regular expression for a line"),
         (pattern("foo("), "Put a backslash before characters"),
-        (glob(""), "glob is empty: leave it out to search all files"),
-        (glob("!"), "glob is empty: leave it out to search all files"),
-        (glob("{a"), "glob \"{a\" cannot be read: unclosed alternate group"),
+        (glob(""), "glob is empty: omit it to search all files"),
+        (glob("!"), "glob is empty: omit it to search all files"),
+        (glob("{a"), "glob \"{a\" is invalid: unclosed alternate group"),
         (limit(0), "limit must be between 1 and 1000, not 0"),
         (limit(1001), "limit must be between 1 and 1000, not 1001"),
     ];
@@ -272,7 +272,7 @@ fn what_cannot_be_searched_is_refused_by_name() {
         assert_eq!(failure.kind, FailureKind::Invalid, "{request:?}");
         assert!(failure.message.contains(message), "{request:?}: {failure}");
     }
-    let message = "cannot search /home/none: there is no such file or folder";
+    let message = "cannot search /home/none: no such file or folder";
     assert_failed(&home, search::search(&home.tree, &at("none")), FailureKind::NotFound, message);
     let message = "/home/pipe is a named pipe, not a file: use it by a command";
     assert_failed(&home, search::search(&home.tree, &at("pipe")), FailureKind::Conflict, message);

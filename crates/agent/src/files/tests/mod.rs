@@ -9,13 +9,15 @@ mod paths;
 mod read;
 mod write;
 
+use crate::Journal;
 use crate::files::{Files, Reach, tree::Tree};
 use crate::protocol::{Failure, FailureKind};
 use axum::body::Body;
 use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
+use portcullis_core::clock::SystemClock;
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 use tempfile::TempDir;
 use tower::ServiceExt as _;
 
@@ -91,7 +93,7 @@ async fn post(files: &Files, path: &str, body: String) -> (StatusCode, Value) {
 #[tokio::test]
 async fn every_route_does_its_work() {
     let home = Home::new();
-    let files = Files::new(home.at(""), Reach::default());
+    let files = Files::new(home.at(""), Reach::default(), Journal::in_memory(Arc::new(SystemClock)));
     let rows = [
         ("/files/write", json!({"path": "src/a.txt", "content": "one\ntwo\n"}), "/created", json!(true)),
         ("/files/read", json!({"path": "src/a.txt", "start_line": 2}), "/content", json!("two\n")),
@@ -113,14 +115,15 @@ async fn every_route_does_its_work() {
 async fn failures_have_a_status_and_say_why() {
     let home = Home::confined();
     home.file("a", "");
-    let files = Files::new(home.at(""), Reach { confine: true, ..Reach::default() });
+    let files =
+        Files::new(home.at(""), Reach { confine: true, ..Reach::default() }, Journal::in_memory(Arc::new(SystemClock)));
     let large = "a".repeat(34 * 1024 * 1024);
     let rows = [
         ("/files/read", "{".to_owned(), 400, "the request cannot be read: EOF while parsing an object"),
         ("/files/read", json!(["a"]).to_string(), 400, "the request must be a JSON object, not an array"),
         ("/files/read", json!({"path": ""}).to_string(), 400, "the path is empty"),
-        ("/files/read", json!({"path": "../x"}).to_string(), 403, "leads out of the workspace's home folder"),
-        ("/files/read", json!({"path": "x"}).to_string(), 404, "there is no such file or folder"),
+        ("/files/read", json!({"path": "../x"}).to_string(), 403, "is outside of the workspace's home folder"),
+        ("/files/read", json!({"path": "x"}).to_string(), 404, "no such file or folder"),
         ("/files/list", json!({"path": "a"}).to_string(), 409, "is a file, not a folder"),
         ("/files/write", json!({"path": "b", "content": large}).to_string(), 413, "the request is too large"),
     ];

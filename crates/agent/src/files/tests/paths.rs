@@ -63,19 +63,15 @@ fn what_is_no_path_is_refused_by_name() {
     symlink("circle", home.at("circle")).unwrap();
     symlink("/etc/passwd", home.at("out")).unwrap();
     symlink("../new", home.at("dangling")).unwrap();
-    let out = |path: &str| format!("{path} leads out of the workspace's home folder: use paths in /home");
+    let out = |path: &str| format!("{path} is outside of the workspace's home folder: use paths in /home");
     let rows = [
-        ("", FailureKind::Invalid, "the path is empty: name a file or folder; `.` is the home folder".to_owned()),
+        ("", FailureKind::Invalid, "the path is empty: pass a file or folder; `.` is the home folder".to_owned()),
         (
             "a\0b",
             FailureKind::Invalid,
-            "the path has a NUL character, which no file's name can have: leave it out".to_owned(),
+            "the path has a NUL character, which file names cannot have: remove it".to_owned(),
         ),
-        (
-            "circle/x",
-            FailureKind::Invalid,
-            "cannot follow the path /home/circle/x: its links lead in a circle".to_owned(),
-        ),
+        ("circle/x", FailureKind::Invalid, "cannot follow the path /home/circle/x: its links form a loop".to_owned()),
         ("/etc/passwd", FailureKind::Denied, out("/etc/passwd")),
         ("../home2", FailureKind::Denied, out("../home2")),
         ("out", FailureKind::Denied, out("out")),
@@ -83,10 +79,10 @@ fn what_is_no_path_is_refused_by_name() {
         ("~/../x", FailureKind::Denied, out("~/../x")),
     ];
     for (path, kind, message) in rows {
-        assert_failed(&home, home.tree.follow(path, Access::Look), kind, &message);
+        assert_failed(&home, home.tree.follow(path, Access::Read), kind, &message);
     }
     let long = "x".repeat(300);
-    let failure = home.tree.follow(&long, Access::Look).unwrap_err();
+    let failure = home.tree.follow(&long, Access::Read).unwrap_err();
     assert_eq!(failure.kind, FailureKind::Invalid);
     assert!(failure.message.ends_with("the name is too long"), "{failure}");
 }
@@ -97,7 +93,7 @@ fn a_confined_tree_may_have_folders_to_look_at() {
     fs::create_dir(home.folder.path().join("output")).unwrap();
     let file = home.folder.path().join("output/1.stdout");
     let file = file.to_str().unwrap();
-    assert!(home.tree.follow(file, Access::Look).is_ok());
+    assert!(home.tree.follow(file, Access::Read).is_ok());
     assert_eq!(home.tree.follow(file, Access::Change).unwrap_err().kind, FailureKind::Denied);
     assert_eq!(home.tree.entry(file).unwrap_err().kind, FailureKind::Denied);
 }
@@ -116,7 +112,7 @@ fn a_confined_tree_has_its_folder_for_temporary_files() {
     rename(&tree, &moving(&path, "here", false)).unwrap();
     assert_eq!(home.content("here"), "x");
     for (path, kind) in [("/tmp/x", FailureKind::Denied), ("../home2", FailureKind::Denied)] {
-        let failure = tree.follow(path, Access::Look).unwrap_err();
+        let failure = tree.follow(path, Access::Read).unwrap_err();
         let said = format!("or in {}/tmp, which is $TMPDIR", root.display());
         assert!(failure.kind == kind && failure.message.ends_with(&said), "{failure}");
     }
@@ -130,8 +126,8 @@ fn a_confined_tree_has_its_folder_for_temporary_files() {
 fn without_a_home_nothing_is_found() {
     let home = Home::new();
     fs::remove_dir(home.at("")).unwrap();
-    let message = "cannot find the home folder /home: there is no such file or folder";
-    assert_failed(&home, home.tree.follow("a", Access::Look), FailureKind::NotFound, message);
+    let message = "cannot find the home folder /home: no such file or folder";
+    assert_failed(&home, home.tree.follow("a", Access::Read), FailureKind::NotFound, message);
 }
 
 /// A folder or link that exists before a path is resolved.
@@ -212,22 +208,22 @@ fn moving_says_what_is_in_the_way() {
     home.file("other", "");
     home.file("folder/file", "");
     let rows = [
-        (moving("none", "x", false), FailureKind::NotFound, "cannot move /home/none: there is no such file or folder"),
+        (moving("none", "x", false), FailureKind::NotFound, "cannot move /home/none: no such file or folder"),
         (
             moving("file", "./file", false),
             FailureKind::Invalid,
-            "/home/file is there already: `from` and `to` are the same",
+            "/home/file exists already: `from` and `to` are the same",
         ),
         (moving("folder", "folder/in", false), FailureKind::Invalid, "/home/folder cannot be moved into itself"),
         (
             moving("file", "folder", true),
             FailureKind::Conflict,
-            "/home/folder is a folder: name the new path in it, or remove it first",
+            "/home/folder is a folder: pass a path in it, or remove it first",
         ),
         (
             moving("file", "other", false),
             FailureKind::Conflict,
-            "/home/other is there already: set overwrite to replace it",
+            "/home/other exists already: set overwrite to replace it",
         ),
         (
             moving("folder", "other", true),
@@ -237,12 +233,12 @@ fn moving_says_what_is_in_the_way() {
         (
             moving("file", "other/x", false),
             FailureKind::Conflict,
-            "cannot make the folder /home/other: something of that name is there already",
+            "cannot create the folder /home/other: a file or folder of that name exists",
         ),
         (
             moving(".", "x", false),
             FailureKind::Denied,
-            "/home is or holds the workspace's home folder, which cannot be moved: name what is in it",
+            "/home is or contains the workspace's home folder, which cannot be moved: pass a path in it",
         ),
     ];
     for (request, kind, message) in rows {
@@ -258,7 +254,7 @@ fn a_path_that_ends_with_a_slash_names_a_folder() {
     home.file("folder/x", "");
     symlink("folder", home.at("link")).unwrap();
     for path in ["file.txt/", "file.txt//", "file.txt/."] {
-        let said = format!("{path} names a folder, but /home/file.txt is not one: leave the slash out");
+        let said = format!("{path} requires a folder, but /home/file.txt is not one: remove the slash");
         let new = || WriteFile { path: path.to_owned(), content: "new".to_owned(), ..WriteFile::default() };
         let change = EditFile {
             path: path.to_owned(),
@@ -277,11 +273,11 @@ fn a_path_that_ends_with_a_slash_names_a_folder() {
         assert_failed(&home, remove(&home.tree, &removing(path, true)), conflict, &said);
         assert_failed(&home, rename(&home.tree, &moving(path, "moved", false)), conflict, &said);
         assert_failed(&home, rename(&home.tree, &moving("folder/x", path, true)), conflict, &said);
-        let said = format!("{path} names a folder: end it with the file's name");
+        let said = format!("{path} denotes a folder: add the name of the file");
         assert_failed(&home, write(&home.tree, &new()), FailureKind::Invalid, &said);
     }
     for path in ["archive/", "archive/."] {
-        let said = format!("{path} names a folder: end it with the file's name");
+        let said = format!("{path} denotes a folder: add the name of the file");
         assert_failed(&home, rename(&home.tree, &moving("file.txt", path, false)), FailureKind::Invalid, &said);
     }
     // A link is not its target folder.
@@ -335,10 +331,10 @@ fn removing_keeps_what_was_not_meant() {
     home.file("folder/file", "");
     fs::create_dir(home.at("empty")).unwrap();
     let home_stays =
-        |path| format!("{path} is or holds the workspace's home folder, which cannot be removed: name what is in it");
+        |path| format!("{path} is or contains the workspace's home folder, which cannot be removed: pass a path in it");
     let rows = [
-        ("none", FailureKind::NotFound, "cannot remove /home/none: there is no such file or folder".to_owned()),
-        ("folder", FailureKind::Conflict, "/home/folder is a folder with something in it: set recursive".to_owned()),
+        ("none", FailureKind::NotFound, "cannot remove /home/none: no such file or folder".to_owned()),
+        ("folder", FailureKind::Conflict, "/home/folder is not an empty folder: set recursive".to_owned()),
         ("~", FailureKind::Denied, home_stays("/home")),
         ("folder/..", FailureKind::Denied, home_stays("/home")),
         ("/", FailureKind::Denied, home_stays("/")),

@@ -145,13 +145,13 @@ fn nothing_but_files_is_read_and_nothing_waits() {
     let kinds = [
         ("pipe", "/home/pipe is a named pipe, not a file: use it by a command"),
         ("socket", "/home/socket is a socket, not a file: use it by a command"),
-        (".", "/home is a folder, not a file: list_files shows what is in it"),
+        (".", "/home is a folder, not a file: use list_files"),
         ("short/x", "cannot read /home/short/x: a part of the path is a file where a folder is needed"),
     ];
     for (path, message) in kinds {
         assert_failed(&home, read(&home.tree, &whole(path)), FailureKind::Conflict, message);
     }
-    let message = "cannot read /home/none: there is no such file or folder";
+    let message = "cannot read /home/none: no such file or folder";
     assert_failed(&home, read(&home.tree, &whole("none")), FailureKind::NotFound, message);
     let bytes = |start_byte, max_bytes| ReadFile { start_byte, max_bytes, ..whole("short") };
     let arguments = [
@@ -163,11 +163,11 @@ fn nothing_but_files_is_read_and_nothing_waits() {
         (bytes(None, Some(16_777_217)), "max_bytes must be between 1 and 16777216, not 16777217"),
         (
             ReadFile { start_byte: Some(1), ..by_lines("short", 1, None) },
-            "start_byte goes without start_line and end_line: leave out either",
+            "start_byte cannot be combined with start_line and end_line: omit either",
         ),
         (
             by_lines("latin", 2, None),
-            "/home/latin is no text in UTF-8 there: pass start_byte 3 instead of lines to get its bytes",
+            "/home/latin is not UTF-8 text there: pass start_byte 3 instead of lines to read its bytes",
         ),
     ];
     for (request, message) in arguments {

@@ -98,15 +98,15 @@ fn what_cannot_be_written_is_refused_by_name() {
     home.file("file", "old");
     mkfifo(&home.at("pipe"), Mode::S_IRWXU).unwrap();
     let mode = |mode: &str| WriteFile { mode: Some(mode.to_owned()), ..text("x", "") };
-    let wrong_mode = |mode: &str| format!("mode {mode:?} is no permissions in octal: write it like 644 or 755");
+    let wrong_mode = |mode: &str| format!("mode {mode:?} is not octal permissions; for example 644 or 755");
     let rows = [
-        (text("x/", ""), FailureKind::Invalid, "x/ names a folder: end it with the file's name".to_owned()),
+        (text("x/", ""), FailureKind::Invalid, "x/ denotes a folder: add the name of the file".to_owned()),
         (
             text(".", ""),
             FailureKind::Conflict,
-            "/home is a folder, not a file: list_files shows what is in it".to_owned(),
+            "/home is a folder, not a file: use list_files".to_owned(),
         ),
-        (text("/.", ""), FailureKind::Invalid, "/. names a folder: end it with the file's name".to_owned()),
+        (text("/.", ""), FailureKind::Invalid, "/. denotes a folder: add the name of the file".to_owned()),
         (
             text("pipe", ""),
             FailureKind::Conflict,
@@ -130,7 +130,7 @@ fn what_cannot_be_written_is_refused_by_name() {
         (
             text("x", &"a".repeat(16 * 1024 * 1024 + 1)),
             FailureKind::TooLarge,
-            "the file would have 16777217 bytes, and at most 16777216 can be written at once: write the first part, then the others with append, or make it by a command".to_owned(),
+            "the file would have 16777217 bytes, and at most 16777216 can be written at once: write the first part, then append the others with append, or create the file by a command".to_owned(),
         ),
     ];
     for (request, kind, message) in rows {

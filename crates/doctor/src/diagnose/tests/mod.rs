@@ -3,14 +3,15 @@
 #![expect(clippy::unnecessary_wraps, reason = "the helpers make what observations hold")]
 
 mod documents;
+mod sign_in;
 mod tokens;
 
 use super::*;
 use crate::{
     Code, Severity,
     observation::{
-        Certificate, ConnectFailure, ConnectionAttempt, HttpExchange, HttpReply, IssuerDiscovery, NoReply,
-        PageRequests, RevisionRequest, TlsFailure, TokenOutcome, TokenRequest,
+        Certificate, ConnectFailure, ConnectionAttempt, HttpExchange, HttpReply, IssuerDiscovery, LoginRequests,
+        NoReply, PageRequests, RevisionRequest, TlsFailure, TokenOutcome, TokenRequest,
     },
 };
 use jiff::{SignedDuration, Timestamp};
@@ -87,6 +88,17 @@ fn initialized(revision: &'static str) -> RevisionRequest {
     RevisionRequest { revision, exchange: json_reply(&json!({"id": 1, "result": {"protocolVersion": revision}})) }
 }
 
+/// The sign-in page, with more of its HTML.
+fn sign_in_page(more: &str) -> HttpExchange {
+    let body = format!("<h1>Sign in</h1>\n<p class=\"lead\">See which agents you connected.</p>{more}");
+    Ok(reply(200, &[("content-type", "text/html")], &body))
+}
+
+/// The checks that need no kubeconfig.
+fn outside() -> Vec<Check> {
+    Check::ALL.into_iter().filter(|check| !check.is_of_cluster()).collect()
+}
+
 /// A healthy endpoint, examined with credentials.
 fn healthy() -> Observations {
     let address = "93.184.215.14".parse().unwrap();
@@ -102,6 +114,7 @@ fn healthy() -> Observations {
             exchange: json_reply(&issuer()),
         }),
         jwks: Some(json_reply(&json!({"keys": [{}]}))),
+        logins: Some(LoginRequests { page: sign_in_page(""), providers: Vec::new() }),
         pages: vec![page("https://claude.ai")],
         token: Some(TokenRequest {
             by_header: TokenOutcome::Issued { audience: Some(vec![URL.to_owned()]) },
@@ -144,7 +157,7 @@ fn expect(check: Check, code: Code, change: impl FnOnce(&mut Observations)) {
 fn a_healthy_endpoint_has_no_problem() {
     let findings = diagnose(&healthy());
     let checks: Vec<Check> = findings.iter().map(|finding| finding.check).collect();
-    assert_eq!(checks, Check::ALL);
+    assert_eq!(checks, outside());
     for finding in &findings {
         assert_eq!(finding.outcome, Outcome::Ok, "{finding:?}");
     }
@@ -155,7 +168,7 @@ fn everything_is_skipped_after_the_cause() {
     let mut observed = Observations::new(URL, time());
     observed.addresses = Some(Err("no such host".to_owned()));
     let findings = diagnose(&observed);
-    assert_eq!(findings.len(), Check::ALL.len());
+    assert_eq!(findings.len(), outside().len());
     assert_eq!(findings[1].code(), Some(Code::DnsFailed));
     for finding in &findings[2..] {
         assert_eq!(finding.outcome, Outcome::SkippedAfter(Check::Dns), "{finding:?}");

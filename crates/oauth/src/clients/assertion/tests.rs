@@ -7,7 +7,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header as JwtHeader};
 use portcullis_core::client::ClientType;
 use proptest::prelude::*;
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PublicKeyData as _};
-use rsa::{RsaPrivateKey, pkcs1::DecodeRsaPrivateKey as _, traits::PublicKeyParts as _};
+use rsa::{PrivateKey, pkcs1::DecodeRsaPrivateKey as _, traits::PublicKeyParts as _};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -45,8 +45,8 @@ fn signer(alg: Algorithm, kid: &str) -> Signer {
         _ => {
             let text = include_str!("rsa-test-key.b64").replace('\n', "");
             let der = STANDARD.decode(text).unwrap();
-            let key = RsaPrivateKey::from_pkcs1_der(&der).unwrap();
-            let jwk = json!({"kty": "RSA", "n": encoded(&key.n().to_bytes_be()), "e": encoded(&key.e().to_bytes_be())});
+            let key = PrivateKey::from_pkcs1_der(&der).unwrap();
+            let jwk = json!({"kty": "RSA", "n": encoded(&key.n_bytes()), "e": encoded(&key.e_bytes())});
             (EncodingKey::from_rsa_der(&der), jwk)
         }
     };
@@ -148,7 +148,7 @@ async fn an_assertion_that_is_wrong_in_one_thing_is_refused() {
     let confused = jsonwebtoken::encode(
         &hs256,
         &claims("x"),
-        &EncodingKey::from_secret(public.unwrap().try_get_as_bytes().unwrap()),
+        &EncodingKey::from_secret(public.unwrap().try_get_as_bytes().unwrap()).unwrap(),
     );
     let unsigned = format!("{}.{}.", encoded(br#"{"alg":"none"}"#), encoded(claims("x").to_string().as_bytes()));
     let swapped = format!("{}.{signature}", under("typ", json!("JWT")).rsplit_once('.').unwrap().0);

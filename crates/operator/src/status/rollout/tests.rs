@@ -132,8 +132,8 @@ fn without_a_failing_pod_the_deployment_tells() {
         // It speaks of the version before.
         (status(1, 3, 1, 2, &late), false, reason::ROLLOUT_IN_PROGRESS, "0 of 2"),
         (status(2, 2, 0, 2, &failure("pods \"a\" is forbidden: exceeded quota: small, requested: pods=1")), true, reason::POD_REFUSED, "exceeded quota: small, requested: pods=1; raise the ResourceQuota"),
-        (status(2, 2, 0, 2, &failure("pods \"a\" is forbidden: failed quota: q: must specify requests.memory for: server")), true, reason::POD_REFUSED, "set what it names in spec.deployment.resources, or defaults for the namespace by a LimitRange"),
-        (status(2, 2, 0, 2, &failure("violates PodSecurity")), true, reason::POD_REFUSED, "violates PodSecurity; correct what it names"),
+        (status(2, 2, 0, 2, &failure("pods \"a\" is forbidden: failed quota: q: must specify requests.memory for: server")), true, reason::POD_REFUSED, "set these resources in spec.deployment.resources, or defaults for the namespace by a LimitRange"),
+        (status(2, 2, 0, 2, &failure("violates PodSecurity")), true, reason::POD_REFUSED, "violates PodSecurity; correct the named fields"),
     ];
     for (status, stuck, reason, words) in rows {
         let live = deployment(&json!({"replicas": 2}), &status);

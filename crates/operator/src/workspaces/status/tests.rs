@@ -20,7 +20,7 @@ const NOTHING: StatusInputs<'_> = StatusInputs {
     claim: None,
     refusal: None,
     volume_failure: None,
-    said: None,
+    previous: None,
 };
 
 fn pod(status: &Value) -> DynamicObject {
@@ -153,7 +153,7 @@ fn pods() -> Vec<Row> {
             ended_by_its_program(running.clone()),
             Running,
             reason::PROGRAM_FAILED,
-            "commands can run, but pod.command ended at once (exit code 127); the workspace's logs say more. Correct",
+            "commands can run, but pod.command ended at once (exit code 127); see the workspace's logs. Correct",
         ),
         (
             ended_by_its_program(json!({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}})),
@@ -276,7 +276,7 @@ fn without_a_pod_the_cluster_or_the_plan_says_why() {
             StatusInputs { refusal: Some(class), ..NOTHING },
             Failed,
             reason::POD_REFUSED,
-            "the cluster refused it: pod rejected: RuntimeClass \"gvisor\" not found",
+            "the cluster rejected it: pod rejected: RuntimeClass \"gvisor\" not found",
         ),
         (
             StatusInputs { problem: Some(&taken), ..NOTHING },
@@ -325,9 +325,9 @@ fn stalled_and_reconciling_follow_the_phase() {
 #[test]
 fn retries_of_a_failing_pull_are_one_message() {
     let first = find(&StatusInputs { pod: Some(&waiting("ErrImagePull", "manifest unknown")), ..NOTHING });
-    let said = conditions(std::slice::from_ref(&first.ready), &[], None, Timestamp::UNIX_EPOCH);
+    let previous = conditions(std::slice::from_ref(&first.ready), &[], None, Timestamp::UNIX_EPOCH);
     let second = waiting("ImagePullBackOff", "Back-off pulling image \"debian:bokworm\"");
-    assert_eq!(find(&StatusInputs { pod: Some(&second), said: said.first(), ..NOTHING }), first);
+    assert_eq!(find(&StatusInputs { pod: Some(&second), previous: previous.first(), ..NOTHING }), first);
     assert_ne!(find(&StatusInputs { pod: Some(&second), ..NOTHING }), first);
 }
 

@@ -113,7 +113,7 @@ fn wrong_arguments_are_refused_by_name() {
         (&[][..], "name a command: install, run or connect"),
         (&["agent"], "name a command: install, run or connect"),
         (&["serve"], "there is no command \"serve\""),
-        (&["install"], "name the folder"),
+        (&["install"], "the folder to install into is missing"),
         (&["install", "/a", "/b"], "\"/b\""),
         (&["run", "sleep"], "\"sleep\""),
         (&["run", "--home"], "--home"),

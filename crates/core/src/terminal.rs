@@ -5,7 +5,7 @@ const ESCAPE: char = '\u{1b}';
 const BELL: char = '\u{7}';
 
 /// Removes everything that is meaningful only to a terminal.
-pub(super) fn plain(text: &mut String) {
+pub fn plain(text: &mut String) {
     if !text.contains([ESCAPE, '\r', '\u{8}', '\u{9b}']) {
         return;
     }

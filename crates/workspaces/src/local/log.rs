@@ -1,4 +1,4 @@
-//! The journal of a workspace: its starts and stops, and the programs that ended with their exit codes. It never
+//! The log of a workspace: its starts and stops, and the programs that ended with their exit codes. It never
 //! contains the arguments or the output of programs. It starts empty with this process.
 
 use crate::WorkspaceLogs;
@@ -11,9 +11,9 @@ use std::{
 /// The maximum number of lines.
 const KEPT: usize = 1000;
 
-/// The journal of one workspace. Clones share the lines.
+/// The log of one workspace. Clones share the lines.
 #[derive(Clone)]
-pub(super) struct Journal {
+pub(super) struct Log {
     clock: Arc<dyn Clock>,
     lines: Arc<Mutex<Lines>>,
 }
@@ -24,7 +24,7 @@ struct Lines {
     forgotten: bool,
 }
 
-impl Journal {
+impl Log {
     pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
         Self { clock, lines: Arc::default() }
     }
@@ -59,20 +59,20 @@ mod tests {
 
     #[test]
     fn the_last_lines_are_kept() {
-        let journal = Journal::new(Arc::new(SystemClock));
-        assert_eq!(journal.tail(5), WorkspaceLogs { lines: Vec::new(), truncated: false });
+        let log = Log::new(Arc::new(SystemClock));
+        assert_eq!(log.tail(5), WorkspaceLogs { lines: Vec::new(), truncated: false });
         for number in 1..=KEPT {
-            journal.note(&number.to_string());
+            log.note(&number.to_string());
         }
         let tail = |count| {
-            let logs = journal.tail(count);
+            let logs = log.tail(count);
             let ends: Vec<String> = logs.lines.iter().map(|line| line.split(' ').nth(1).unwrap().to_owned()).collect();
             (ends, logs.truncated)
         };
         assert_eq!(tail(2), (vec!["999".to_owned(), "1000".to_owned()], true));
         let (all, truncated) = tail(1000);
         assert_eq!((all.len(), truncated), (1000, false));
-        journal.note("1001");
+        log.note("1001");
         let (all, truncated) = tail(1000);
         assert_eq!((all[0].as_str(), all.len(), truncated), ("2", 1000, true));
     }

@@ -18,7 +18,7 @@ const AT_ONCE: usize = 8;
 
 /// Why a client cannot register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoRoom {
+pub enum CapacityError {
     /// The maximum is reached, and no registration can be deleted.
     Full,
     /// The network has used up its share, and no registration of it can be deleted.
@@ -49,7 +49,7 @@ pub(super) fn make(
     from: &[String],
     max: u32,
     now: Timestamp,
-) -> Result<Vec<String>, NoRoom> {
+) -> Result<Vec<String>, CapacityError> {
     let (share, max) = (share(max), max as usize);
     let is_old = |held: &Held| now.duration_since(held.registered_at) > UNDERWAY;
     let mut waiting: Vec<&Held> = held.iter().filter(|held| !approved.contains(&held.client_id)).collect();
@@ -58,7 +58,7 @@ pub(super) fn make(
     let mut gone = Vec::new();
     let own: Vec<&Held> = waiting.iter().copied().filter(|held| is_from(held, from)).collect();
     if own.len() >= share {
-        let oldest = own.first().copied().filter(|held| is_old(held)).ok_or(NoRoom::Share(share))?;
+        let oldest = own.first().copied().filter(|held| is_old(held)).ok_or(CapacityError::Share(share))?;
         gone.push(oldest.client_id.clone());
     }
     let surplus = (held.len() + 1).saturating_sub(max + gone.len()).min(AT_ONCE);
@@ -71,7 +71,7 @@ pub(super) fn make(
     let others = waiting.iter().filter(|held| !is_old(held) && !is_from(held, from) && crowded(held));
     let before = gone.len();
     gone.extend(old.chain(others).take(surplus).map(|held| held.client_id.clone()));
-    if gone.len() - before < surplus { Err(NoRoom::Full) } else { Ok(gone) }
+    if gone.len() - before < surplus { Err(CapacityError::Full) } else { Ok(gone) }
 }
 
 #[cfg(test)]
@@ -88,7 +88,13 @@ mod tests {
         }
     }
 
-    fn room(held: &[Held], approved: &[&str], from: &str, max: u32, minute: i64) -> Result<Vec<String>, NoRoom> {
+    fn capacity(
+        held: &[Held],
+        approved: &[&str],
+        from: &str,
+        max: u32,
+        minute: i64,
+    ) -> Result<Vec<String>, CapacityError> {
         let approved = approved.iter().map(|id| (*id).to_owned()).collect();
         make(held, &approved, &[from.to_owned(), "before the rotation".to_owned()], max, at(minute * 60))
     }
@@ -99,48 +105,48 @@ mod tests {
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "it is compared with a result")]
-    fn ids(ids: &[&str]) -> Result<Vec<String>, NoRoom> {
+    fn ids(ids: &[&str]) -> Result<Vec<String>, CapacityError> {
         Ok(ids.iter().map(|id| (*id).to_owned()).collect())
     }
 
     #[test]
     fn at_the_maximum_the_oldest_unapproved_registration_is_deleted() {
         let each = many(20, |index| format!("n{index}"));
-        assert_eq!(room(&each[..19], &[], "new", 20, 60), ids(&[]));
-        assert_eq!(room(&each, &[], "new", 20, 60), ids(&["c00"]));
-        assert_eq!(room(&each, &["c00", "c02"], "new", 20, 60), ids(&["c01"]), "one with a grant stays");
+        assert_eq!(capacity(&each[..19], &[], "new", 20, 60), ids(&[]));
+        assert_eq!(capacity(&each, &[], "new", 20, 60), ids(&["c00"]));
+        assert_eq!(capacity(&each, &["c00", "c02"], "new", 20, 60), ids(&["c01"]), "one with a grant stays");
         assert_eq!(
-            room(&each, &[], "new", 20, 10),
-            Err(NoRoom::Full),
+            capacity(&each, &[], "new", 20, 10),
+            Err(CapacityError::Full),
             "users of the last ten minutes may be signing in"
         );
-        assert_eq!(room(&each, &[], "new", 20, 11), ids(&["c00"]));
+        assert_eq!(capacity(&each, &[], "new", 20, 11), ids(&["c00"]));
         let all: Vec<&str> = each.iter().map(|held| held.client_id.as_str()).collect();
-        assert_eq!(room(&each, &all, "new", 20, 60), Err(NoRoom::Full));
-        assert_eq!(room(&each, &[], "new", 17, 60), ids(&["c00", "c01", "c02", "c03"]), "the maximum was lowered");
-        assert_eq!(room(&each, &[], "new", 1, 60).unwrap().len(), AT_ONCE);
+        assert_eq!(capacity(&each, &all, "new", 20, 60), Err(CapacityError::Full));
+        assert_eq!(capacity(&each, &[], "new", 17, 60), ids(&["c00", "c01", "c02", "c03"]), "the maximum was lowered");
+        assert_eq!(capacity(&each, &[], "new", 1, 60).unwrap().len(), AT_ONCE);
     }
 
     #[test]
-    fn a_network_has_a_tenth_of_the_places_for_unapproved_clients() {
+    fn a_network_has_a_tenth_of_the_capacity_for_unapproved_clients() {
         let two = [held("a", 0, "n"), held("b", 1, "n"), held("c", 0, "m")];
-        assert_eq!(room(&two, &[], "n", 20, 5), Err(NoRoom::Share(2)));
-        assert_eq!(room(&two, &[], "n", 30, 5), ids(&[]));
-        assert_eq!(room(&two, &["a"], "n", 20, 5), ids(&[]), "those with a grant do not count");
-        assert_eq!(room(&two, &[], "n", 20, 11), ids(&["a"]), "its own oldest goes");
-        assert_eq!(room(&[held("a", 0, "before the rotation")], &[], "n", 5, 5), Err(NoRoom::Share(1)));
-        assert_eq!(room(&[held("a", 0, ""), held("b", 0, "")], &[], "n", 5, 5), ids(&[]), "of an older version");
+        assert_eq!(capacity(&two, &[], "n", 20, 5), Err(CapacityError::Share(2)));
+        assert_eq!(capacity(&two, &[], "n", 30, 5), ids(&[]));
+        assert_eq!(capacity(&two, &["a"], "n", 20, 5), ids(&[]), "those with a grant do not count");
+        assert_eq!(capacity(&two, &[], "n", 20, 11), ids(&["a"]), "its own oldest goes");
+        assert_eq!(capacity(&[held("a", 0, "before the rotation")], &[], "n", 5, 5), Err(CapacityError::Share(1)));
+        assert_eq!(capacity(&[held("a", 0, ""), held("b", 0, "")], &[], "n", 5, 5), ids(&[]), "of an older version");
     }
 
     #[test]
     fn a_few_networks_cannot_lock_others_out() {
         let ten = many(100, |index| format!("n{}", index / 10));
         let now: Vec<Held> = ten.iter().map(|held| Held { registered_at: at(0), ..held.clone() }).collect();
-        assert_eq!(room(&now, &[], "new", 100, 0), ids(&["c00"]), "at once");
-        assert_eq!(room(&now, &[], "n3", 100, 0), Err(NoRoom::Share(10)));
+        assert_eq!(capacity(&now, &[], "new", 100, 0), ids(&["c00"]), "at once");
+        assert_eq!(capacity(&now, &[], "n3", 100, 0), Err(CapacityError::Share(10)));
         let after: Vec<Held> = now[1..].iter().cloned().chain([held("honest", 0, "new")]).collect();
         assert_eq!(
-            room(&after, &[], "n0", 100, 1),
+            capacity(&after, &[], "n0", 100, 1),
             ids(&["c10"]),
             "they delete each other's and not the honest client"
         );

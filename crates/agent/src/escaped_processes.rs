@@ -16,11 +16,11 @@ const MARK: &str = "PORTCULLIS_COMMAND";
 
 /// The escaped processes of one command.
 #[derive(Clone, Debug)]
-pub(super) struct Strays {
+pub(super) struct EscapedProcesses {
     mark: String,
 }
 
-impl Strays {
+impl EscapedProcesses {
     /// The escaped processes of the command with this id. The marker is unique even if another workspace agent on this
     /// machine has a command with the same id.
     pub(crate) fn of(id: &str) -> Self {

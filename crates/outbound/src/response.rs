@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use std::fmt;
 
 /// A response to a request.
-pub struct Answer {
+pub struct HttpResponse {
     host: String,
     status: StatusCode,
     headers: HeaderMap,
@@ -15,7 +15,7 @@ pub struct Answer {
 
 /// Why a response cannot be used. The message never quotes the body, which may contain tokens.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum AnswerError {
+pub enum ResponseError {
     /// The status is not a success (2xx).
     #[error("{host} answered {status}")]
     Status {
@@ -25,7 +25,7 @@ pub enum AnswerError {
         status: StatusCode,
     },
     /// The body is not the expected JSON.
-    #[error("{host} answered with something that cannot be read (at line {line}, column {column})")]
+    #[error("{host} returned JSON that cannot be parsed (at line {line}, column {column})")]
     Json {
         /// The host of the request.
         host: String,
@@ -36,7 +36,7 @@ pub enum AnswerError {
     },
 }
 
-impl Answer {
+impl HttpResponse {
     pub(super) fn new(host: String, status: StatusCode, headers: HeaderMap, body: Vec<u8>) -> Self {
         Self { host, status, headers, body }
     }
@@ -61,32 +61,32 @@ impl Answer {
 
     /// Parses the body as a JSON object. Fails if the status is not a success, or if the body is an array: serde would
     /// also read an array as a struct.
-    pub fn object<T: DeserializeOwned>(&self) -> Result<T, AnswerError> {
+    pub fn object<T: DeserializeOwned>(&self) -> Result<T, ResponseError> {
         self.check_status()?;
         self.object_of_any_status()
     }
 
     /// Parses the body as a list of JSON objects. Fails if the status is not a success.
-    pub fn list<T: DeserializeOwned>(&self) -> Result<Vec<T>, AnswerError> {
+    pub fn list<T: DeserializeOwned>(&self) -> Result<Vec<T>, ResponseError> {
         self.check_status()?;
         self.read::<Vec<ByName<T>>>().map(|list| list.into_iter().map(|ByName(value)| value).collect())
     }
 
     /// Parses the body as a JSON object, whatever the status: OAuth errors are objects too.
-    pub fn object_of_any_status<T: DeserializeOwned>(&self) -> Result<T, AnswerError> {
+    pub fn object_of_any_status<T: DeserializeOwned>(&self) -> Result<T, ResponseError> {
         self.read().map(|ByName(value)| value)
     }
 
-    fn check_status(&self) -> Result<(), AnswerError> {
+    fn check_status(&self) -> Result<(), ResponseError> {
         if self.status.is_success() {
             Ok(())
         } else {
-            Err(AnswerError::Status { host: self.host.clone(), status: self.status })
+            Err(ResponseError::Status { host: self.host.clone(), status: self.status })
         }
     }
 
-    fn read<T: DeserializeOwned>(&self) -> Result<T, AnswerError> {
-        serde_json::from_slice(&self.body).map_err(|error| AnswerError::Json {
+    fn read<T: DeserializeOwned>(&self) -> Result<T, ResponseError> {
+        serde_json::from_slice(&self.body).map_err(|error| ResponseError::Json {
             host: self.host.clone(),
             line: error.line(),
             column: error.column(),
@@ -94,9 +94,9 @@ impl Answer {
     }
 }
 
-impl fmt::Debug for Answer {
+impl fmt::Debug for HttpResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Answer").field("host", &self.host).field("status", &self.status).finish_non_exhaustive()
+        f.debug_struct("HttpResponse").field("host", &self.host).field("status", &self.status).finish_non_exhaustive()
     }
 }
 
@@ -111,8 +111,8 @@ mod tests {
         login: String,
     }
 
-    fn answer(status: StatusCode, body: &str) -> Answer {
-        Answer::new("idp.example".to_owned(), status, HeaderMap::new(), body.as_bytes().to_vec())
+    fn answer(status: StatusCode, body: &str) -> HttpResponse {
+        HttpResponse::new("idp.example".to_owned(), status, HeaderMap::new(), body.as_bytes().to_vec())
     }
 
     #[test]
