@@ -88,7 +88,9 @@ await converse({
     await page.waitForLoadState();
   }),
   follow: on(async (name) => {
-    await page.getByRole('link', { name }).click();
+    // A link with this name, or else one with the name in it.
+    const exact = page.getByRole('link', { name, exact: true });
+    await ((await exact.count()) ? exact : page.getByRole('link', { name })).click();
     await page.waitForLoadState();
   }),
   key: (key) => page.keyboard.press(key),
