@@ -159,7 +159,8 @@ fn routes(path: &str) -> Vec<String> {
     let source = read(path);
     let source = source.split("#[cfg(test)]").next().unwrap();
     let pattern =
-        Regex::new(r#"\.route\(\s*&?((?:format!\("[^"]*", [^)]*\(\)(?:, [\w:]+)?\))|[\w.:]+\([^)]*\)|[\w:]+),"#).unwrap();
+        Regex::new(r#"\.route\(\s*&?((?:format!\("[^"]*", [^)]*\(\)(?:, [\w:]+)?\))|[\w.:]+\([^)]*\)|[\w:]+),"#)
+            .unwrap();
     let found: Vec<String> = pattern.captures_iter(source).map(|found| found[1].to_owned()).collect();
     assert_eq!(
         found.len(),

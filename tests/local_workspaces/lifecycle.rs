@@ -81,7 +81,10 @@ async fn wrong_requests_say_what_to_do() {
     }
     for (request, expected) in [
         (command("  "), "command is empty"),
-        (Command { cwd: Some("nowhere".to_owned()), ..command("true") }, "the working directory \"nowhere\" does not exist"),
+        (
+            Command { cwd: Some("nowhere".to_owned()), ..command("true") },
+            "the working directory \"nowhere\" does not exist",
+        ),
         (
             Command { env: BTreeMap::from([("A=B".to_owned(), String::new())]), ..command("true") },
             "env: names must not be empty or contain =",

@@ -229,7 +229,10 @@ mod tests {
             // The workspace agent runs 256 commands at once, and refuses the others.
             assert!((256..=300).contains(&done), "{done}");
             let refused = |result: &Result<_, AgentError>| result.as_ref().err().map(ToString::to_string);
-            assert!(results.iter().filter_map(refused).all(|why| why.contains("256 concurrent commands")), "{results:?}");
+            assert!(
+                results.iter().filter_map(refused).all(|why| why.contains("256 concurrent commands")),
+                "{results:?}"
+            );
             // A graceful shutdown: the requests in progress are answered.
             let slow = shell("sleep 0.3; echo done");
             let (slow, ()) = tokio::join!(pair.client.run("c", &slow, None), async {
