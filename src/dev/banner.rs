@@ -42,9 +42,7 @@ pub(super) fn welcome(outcome: &PlannedEndpoint, store: &Store) -> String {
              obtain a token: add an OAuthClient to the manifests.\n",
         );
     }
-    text.push_str(
-        "\nEdits of the manifests are live. Ctrl-C ends it; credentials and workspaces are kept.\n",
-    );
+    text.push_str("\nEdits of the manifests are live. Ctrl-C ends it; credentials and workspaces are kept.\n");
     text
 }
 
