@@ -170,7 +170,7 @@ async fn missing_permissions_are_named(plane: &ControlPlane) {
     }
     let said = findings.iter().any(|finding| {
         let seen = finding["seen"].as_str().unwrap_or_default();
-        seen.contains(&format!("kubectl auth can-i list pods -n {}", stage.namespace))
+        seen.contains(&format!("kubectl auth can-i get deployments.apps -n {}", stage.namespace))
     });
     assert!(said, "{report:#}");
 }
