@@ -120,7 +120,7 @@ const IN_A_WORKSPACE: &[Row] = &[
             "hello from nowhere",
             "this image has no shell: the program was run directly",
             "there is no program ls in this image",
-            "so '|' does nothing here",
+            "so '|' has no effect",
             "a file was written and read",
         ],
         within: 15,
