@@ -119,7 +119,7 @@ async fn sigterm_ends_everything_in_order() {
         let Err(AgentError::Failed(Failure { kind: FailureKind::Interrupted, message })) = result else {
             panic!("{result:?}")
         };
-        assert!(message.contains("the workspace stops"), "{message}");
+        assert!(message.contains("the workspace is stopping"), "{message}");
         let status = timeout(LONG, stage.init.wait()).await.unwrap().unwrap();
         assert_eq!(status.code(), Some(0), "{}", stage.log());
         assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());

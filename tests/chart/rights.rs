@@ -134,7 +134,7 @@ async fn people_and_their_agents(stage: &Stage<'_>) {
     let query = form_urlencoded::Serializer::new(String::new()).append_pair("client_id", id).finish();
     eventually("a deleted client is known nowhere", async || {
         let answer = http.get(format!("{origin}/authorize?{query}")).send().await.unwrap();
-        (answer.status() == 400 && answer.text().await.unwrap().contains("not known here")).then_some(())
+        (answer.status() == 400 && answer.text().await.unwrap().contains("Unknown agent")).then_some(())
     })
     .await;
     // Its verifier makes the operator tell every pod.
