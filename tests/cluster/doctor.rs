@@ -185,7 +185,7 @@ async fn a_client_without_its_secret_is_the_cause(plane: &ControlPlane) {
     stage.create(move |objects| objects.endpoint["spec"]["url"] = json!(changed)).await;
     let healthy = doctor(plane.admin_kubeconfig(), &[&url]);
     assert_eq!(healthy["cause"], Value::Null, "{healthy:#}");
-    let client = json!({"metadata": {"name": "ci"}, "spec": {"endpointRef": {"name": "agents"}, "preset": "custom",
+    let client = json!({"apiVersion": "portcullis.dev/v1alpha1", "kind": "OAuthClient", "metadata": {"name": "ci"}, "spec": {"endpointRef": {"name": "agents"}, "preset": "custom",
         "grants": ["client_credentials"], "scopes": ["files:read"], "existingSecret": {"name": "away"}}});
     stage.post("/apis/portcullis.dev/v1alpha1", "oauthclients", &client).await;
     let conditions =
