@@ -11,11 +11,11 @@ use portcullis_agent::protocol::{Encoding, ReadFile, WriteFile};
 use std::{env, fs, path::Path, process::Command, time::Duration};
 use tokio::time::{Instant, sleep};
 
-/// 8 MB in KiB: the goal for both processes together, at rest and right after work. Measured: 4.0 and 7.1 MB. Answers to
+/// 8 MB in KiB: the goal for both processes together, at rest and right after work. Measured: about 4 and 7 MB. Answers to
 /// commands are remembered for two minutes, up to 2 MiB. Pages of the program count, although the system takes them away
 /// where memory is short.
 const GOAL: u64 = 8_000_000 / 1024;
-/// 6 MB in KiB: the limit once the answers are forgotten. Measured: 5.3 MB.
+/// 6 MB in KiB: the limit once the answers are forgotten. Measured: 5 to 6 MB.
 const SETTLED: u64 = 6_000_000 / 1024;
 /// Longer than answers are remembered.
 const FORGOTTEN: Duration = Duration::from_mins(3);
