@@ -12,6 +12,7 @@ pub mod console;
 pub mod endpoint_paths;
 pub mod grant;
 mod hex;
+pub mod image_pull;
 pub mod ip_ranges;
 pub mod json;
 pub mod limits;

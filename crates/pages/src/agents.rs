@@ -9,7 +9,7 @@ use crate::{
     text::{self, When},
     view::{self, ActiveGrant, EndedGrant},
 };
-use axum::{Extension, body::Body, extract::State, response::Response};
+use axum::{Extension, extract::State, response::Response};
 use futures::future::join_all;
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
@@ -139,10 +139,9 @@ pub(crate) async fn revoke(
     State(pages): State<Arc<Pages>>,
     Extension(from): Extension<RequestContext>,
     headers: HeaderMap,
-    body: Body,
+    form: Form,
 ) -> Response {
-    let answered = async { take_back(&pages, &from, &headers, &Form::read(&headers, body).await?).await };
-    pages.answer(&from, answered.await)
+    pages.answer(&from, take_back(&pages, &from, &headers, &form).await)
 }
 
 async fn take_back(
@@ -152,9 +151,7 @@ async fn take_back(
     form: &Form,
 ) -> Result<Response, ErrorPage> {
     let now = pages.clock.now();
-    let session = pages.session(headers, now);
-    pages.check_form(form, Action::Revoke, headers, session.as_ref(), now)?;
-    let user = session.and_then(|session| session.user).ok_or_else(|| ErrorPage::signed_out(pages.base()))?;
+    let user = pages.user_of_form(form, Action::Revoke, headers, now)?.user;
     let name = form.field("grant").ok_or_else(|| ErrorPage::bad_form(StatusCode::BAD_REQUEST, "missing_field"))?;
     // Only the user's own. One that is gone by now is as the user wants it.
     let grants = pages.server.grants();

@@ -9,7 +9,6 @@ use crate::{
 };
 use axum::{
     Extension,
-    body::Body,
     extract::{RawQuery, State},
     response::Response,
 };
@@ -116,14 +115,10 @@ pub(crate) async fn get(
 pub(crate) async fn post(
     State(pages): State<Arc<Pages>>,
     Extension(from): Extension<RequestContext>,
-    headers: HeaderMap,
-    body: Body,
+    form: Form,
 ) -> Response {
-    let redirect = async {
-        let query = Form::read(&headers, body).await?.to_query();
-        see_other(&Target::Authorize { query, client: String::new() }.location(pages.base()))
-    };
-    pages.answer(&from, redirect.await)
+    let target = Target::Authorize { query: form.to_query(), client: String::new() };
+    pages.answer(&from, see_other(&target.location(pages.base())))
 }
 
 async fn ask(pages: &Pages, query: &str, headers: &HeaderMap) -> Result<Response, ErrorPage> {

@@ -8,9 +8,10 @@ use crate::{
     headers, page, see_other,
     session::Session,
     text,
+    user_session::UserSession,
     view::{self, Provenance, ScopeLine},
 };
-use axum::{Extension, body::Body, extract::State, response::Response};
+use axum::{Extension, extract::State, response::Response};
 use http::{HeaderMap, StatusCode, header};
 use jiff::Timestamp;
 use portcullis_core::{Scope, grant::GrantUser, rng};
@@ -101,18 +102,14 @@ pub(crate) async fn post(
     State(pages): State<Arc<Pages>>,
     Extension(from): Extension<RequestContext>,
     headers: HeaderMap,
-    body: Body,
+    form: Form,
 ) -> Response {
-    let answered = async { decide(&pages, &from, &headers, &Form::read(&headers, body).await?) };
-    pages.answer(&from, answered.await)
+    pages.answer(&from, decide(&pages, &from, &headers, &form))
 }
 
 fn decide(pages: &Pages, from: &RequestContext, headers: &HeaderMap, form: &Form) -> Result<Response, ErrorPage> {
     let now = pages.clock.now();
-    let session = pages.session(headers, now);
-    pages.check_form(form, Action::Consent, headers, session.as_ref(), now)?;
-    let session = session.ok_or_else(|| ErrorPage::signed_out(pages.base()))?;
-    let user = session.user.as_ref().ok_or_else(|| ErrorPage::signed_out(pages.base()))?;
+    let UserSession { session, user } = &pages.user_of_form(form, Action::Consent, headers, now)?;
     let asked = form.field("request").and_then(|sealed| pages.sealer().open(Purpose::Consent, sealed, now).ok());
     let asked: ConsentForm = asked.filter(|asked: &ConsentForm| asked.user == user.id).ok_or_else(ErrorPage::stale)?;
     let request = &asked.request;
@@ -123,7 +120,7 @@ fn decide(pages: &Pages, from: &RequestContext, headers: &HeaderMap, form: &Form
             pages.server.refuse(request, "access_denied", "the user denied the request")
         }
         Some("allow") => {
-            if let Some(login) = pages.reauthentication(&session, now) {
+            if let Some(login) = pages.reauthentication(session, now) {
                 // No redirect: the page's policy would keep the form from leading to a provider.
                 return Err(ErrorPage::sign_in_again().link(pages.sign_in_again(&login, &asked.again), "Sign in again"));
             }
@@ -136,7 +133,7 @@ fn decide(pages: &Pages, from: &RequestContext, headers: &HeaderMap, form: &Form
                     Event::ConsentGiven { from, client_id, user: user_id, scopes: &chosen }.emit();
                     location
                 }
-                Err(ApproveError::Nothing) => return show(pages, &session, user, &asked, true, now),
+                Err(ApproveError::Nothing) => return show(pages, session, user, &asked, true, now),
                 // What was allowed before may have ended while the page was open.
                 Err(ApproveError::Beyond) => return Err(ErrorPage::stale()),
                 Err(ApproveError::Answered) => return Err(ErrorPage::answered(pages.base())),

@@ -4,17 +4,22 @@
 //! has a CSRF token that was sealed for this browser's session. The sign-in form has one too, against login CSRF (RFC 6749
 //! §10.12).
 
-use crate::{error_page::ErrorPage, session::Session, workspaces::WorkspaceChange};
-use axum::body::Body;
-use http::{HeaderMap, StatusCode, header};
+use crate::{Pages, error_page::ErrorPage, session::Session, workspaces::WorkspaceChange};
+use axum::{
+    body::Body,
+    extract::{FromRequest, FromRequestParts, Request},
+    response::Response,
+};
+use http::{HeaderMap, StatusCode, header, request::Parts};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Body as _;
 use jiff::{SignedDuration, Timestamp};
 use portcullis_core::media_type;
 use portcullis_oauth::seal::{Purpose, SealError, Sealer};
+use portcullis_telemetry::audit::RequestContext;
 use rand::CryptoRng;
 use serde::{Deserialize, Serialize};
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, convert::Infallible, sync::Arc, time::Duration};
 use url::form_urlencoded;
 
 /// The maximum size of a form.
@@ -153,6 +158,28 @@ impl Form {
         } else {
             Err(CsrfError::NotForThis)
         }
+    }
+}
+
+/// The body of a request. A body that is not a form is answered with an error page.
+impl FromRequest<Arc<Pages>> for Form {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, pages: &Arc<Pages>) -> Result<Self, Response> {
+        let from = RequestContext::of(request.extensions());
+        let (parts, body) = request.into_parts();
+        Self::read(&parts.headers, body).await.map_err(|error_page| pages.show(&from, &error_page))
+    }
+}
+
+/// The query of a request, as a form.
+pub(crate) struct Query(pub Form);
+
+impl<S: Sync> FromRequestParts<S> for Query {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
+        Ok(Self(Form::parse(parts.uri.query().unwrap_or_default().as_bytes())))
     }
 }
 

@@ -12,7 +12,6 @@ use crate::{
 };
 use axum::{
     Extension,
-    body::Body,
     extract::{Path, RawQuery, State},
     response::Response,
 };
@@ -103,10 +102,9 @@ pub(crate) async fn post(
     State(pages): State<Arc<Pages>>,
     Extension(from): Extension<RequestContext>,
     headers: HeaderMap,
-    body: Body,
+    form: Form,
 ) -> Response {
-    let answered = async { password(&pages, &from, &headers, &Form::read(&headers, body).await?).await };
-    pages.answer(&from, answered.await)
+    pages.answer(&from, password(&pages, &from, &headers, &form).await)
 }
 
 async fn password(
@@ -288,37 +286,35 @@ pub(crate) async fn sign_out(
     State(pages): State<Arc<Pages>>,
     Extension(from): Extension<RequestContext>,
     headers: HeaderMap,
-    body: Body,
+    form: Form,
 ) -> Response {
-    let answered = async {
-        let now = pages.clock.now();
-        let form = Form::read(&headers, body).await?;
-        let session = pages.session(&headers, now);
-        // Who is signed out already may reload the page that says so.
-        if let Some(user) = session.as_ref().and_then(|session| session.user.as_ref()) {
-            pages.check_form(&form, Action::SignOut, &headers, session.as_ref(), now)?;
-            Event::UserSignedOut { from: &from, user: &user.id }.emit();
-        }
-        let link = super::error_page::Link {
-            href: format!("{}{}", pages.base(), paths::LOGIN),
-            label: "Sign in again".into(),
-        };
-        let mut response = page(
-            StatusCode::OK,
-            &view::Message {
-                frame: &pages.frame,
-                title: "You are signed out",
-                happened: "You are signed out in this browser. Agents that you connected keep their access.",
-                todo: Some(
-                    "To revoke an agent's access, sign in and choose Revoke access. On a shared computer, sign out at your provider too.",
-                ),
-                link: Some(&link),
-                reference: None,
-            },
-        )?;
-        let cookie = pages.cookie.clear().map_err(|error| ErrorPage::internal(error.to_string()))?;
-        response.headers_mut().insert(header::SET_COOKIE, cookie);
-        Ok(response)
-    };
-    pages.answer(&from, answered.await)
+    pages.answer(&from, end_session(&pages, &from, &headers, &form))
+}
+
+fn end_session(pages: &Pages, from: &RequestContext, headers: &HeaderMap, form: &Form) -> Result<Response, ErrorPage> {
+    let now = pages.clock.now();
+    let session = pages.session(headers, now);
+    // Who is signed out already may reload the page that says so.
+    if let Some(user) = session.as_ref().and_then(|session| session.user.as_ref()) {
+        pages.check_form(form, Action::SignOut, headers, session.as_ref(), now)?;
+        Event::UserSignedOut { from, user: &user.id }.emit();
+    }
+    let link =
+        super::error_page::Link { href: format!("{}{}", pages.base(), paths::LOGIN), label: "Sign in again".into() };
+    let mut response = page(
+        StatusCode::OK,
+        &view::Message {
+            frame: &pages.frame,
+            title: "You are signed out",
+            happened: "You are signed out in this browser. Agents that you connected keep their access.",
+            todo: Some(
+                "To revoke an agent's access, sign in and choose Revoke access. On a shared computer, sign out at your provider too.",
+            ),
+            link: Some(&link),
+            reference: None,
+        },
+    )?;
+    let cookie = pages.cookie.clear().map_err(|error| ErrorPage::internal(error.to_string()))?;
+    response.headers_mut().insert(header::SET_COOKIE, cookie);
+    Ok(response)
 }

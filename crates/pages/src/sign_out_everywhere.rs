@@ -8,9 +8,11 @@ use crate::{
     Pages,
     error_page::{ErrorPage, Link},
     forms::{Action, Form},
-    page, paths, view,
+    page, paths,
+    user_session::UserSession,
+    view,
 };
-use axum::{Extension, body::Body, extract::State, response::Response};
+use axum::{Extension, extract::State, response::Response};
 use futures::{StreamExt as _, stream};
 use http::{HeaderMap, StatusCode, header};
 use jiff::Timestamp;
@@ -27,10 +29,9 @@ pub(crate) async fn post(
     State(pages): State<Arc<Pages>>,
     Extension(from): Extension<RequestContext>,
     headers: HeaderMap,
-    body: Body,
+    form: Form,
 ) -> Response {
-    let answered = async { end_all(&pages, &from, &headers, &Form::read(&headers, body).await?).await };
-    pages.answer(&from, answered.await)
+    pages.answer(&from, end_all(&pages, &from, &headers, &form).await)
 }
 
 async fn end_all(
@@ -40,16 +41,12 @@ async fn end_all(
     form: &Form,
 ) -> Result<Response, ErrorPage> {
     let now = pages.clock.now();
-    let session = pages.session(headers, now);
-    pages.check_form(form, Action::SignOutEverywhere, headers, session.as_ref(), now)?;
-    let Some((session, user)) = session.as_ref().and_then(|session| Some((session, session.user.as_ref()?))) else {
-        return Err(ErrorPage::signed_out(pages.base()));
-    };
+    let UserSession { session, user } = pages.user_of_form(form, Action::SignOutEverywhere, headers, now)?;
     // The clock of the server that began this session may be ahead.
-    let ended = pages.server.end_sessions(user, now.max(session.since)).await;
+    let ended = pages.server.end_sessions(&user, now.max(session.since)).await;
     ended.map_err(|error| ErrorPage::grants(&error))?;
     Event::UserSignedOutEverywhere { from, user: &user.id }.emit();
-    revoke_all(pages, from, user, now).await.map_err(|error| ErrorPage::partly_signed_out(&error, pages.base()))?;
+    revoke_all(pages, from, &user, now).await.map_err(|error| ErrorPage::partly_signed_out(&error, pages.base()))?;
     let link = Link { href: format!("{}{}", pages.base(), paths::LOGIN), label: "Sign in again".into() };
     let mut response = page(
         StatusCode::OK,

@@ -1,6 +1,13 @@
 //! The signed-in user of a request, and the redirect to the sign-in page for all others.
 
-use crate::{Pages, authorize::Target, error_page::ErrorPage, paths, see_other, session::Session};
+use crate::{
+    Pages,
+    authorize::Target,
+    error_page::ErrorPage,
+    forms::{Action, Form},
+    paths, see_other,
+    session::Session,
+};
 use axum::response::Response;
 use http::HeaderMap;
 use jiff::Timestamp;
@@ -29,6 +36,20 @@ impl Pages {
         let session = self.session(headers, now)?;
         let user = session.user.clone()?;
         Some(UserSession { session, user })
+    }
+
+    /// The signed-in user who sent a form of these pages.
+    pub(crate) fn user_of_form(
+        &self,
+        form: &Form,
+        action: Action,
+        headers: &HeaderMap,
+        now: Timestamp,
+    ) -> Result<UserSession, ErrorPage> {
+        let session = self.session(headers, now);
+        self.check_form(form, action, headers, session.as_ref(), now)?;
+        let user = session.and_then(|session| Some(UserSession { user: session.user.clone()?, session }));
+        user.ok_or_else(|| ErrorPage::signed_out(self.base()))
     }
 
     /// Redirects to the sign-in page, and from there to `path`, a page below the issuer's path.

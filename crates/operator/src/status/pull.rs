@@ -3,23 +3,6 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-/// The waiting reasons of a container whose image cannot be used.
-const REASONS: [&str; 7] = [
-    "ImagePullBackOff",
-    "ErrImagePull",
-    "InvalidImageName",
-    "ErrImageNeverPull",
-    "ImageInspectError",
-    "RegistryUnavailable",
-    "SignatureValidationFailed",
-];
-
-/// Whether a container waits because of its image.
-#[must_use]
-pub fn is_pull_failure(reason: &str) -> bool {
-    REASONS.contains(&reason)
-}
-
 /// The cause, from the kubelet's message.
 #[must_use]
 pub fn cause(reason: &str, message: &str) -> Option<&'static str> {

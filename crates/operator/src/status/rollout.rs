@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{ResourceExt as _, core::DynamicObject};
 use portcullis_api::condition::{Finding, RECONCILING, STALLED};
+use portcullis_core::image_pull::is_pull_failure;
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -177,7 +178,7 @@ impl<'a> Pod<'a> {
         let (word, detail) = (waiting["reason"].as_str().unwrap_or_default(), waiting["message"].as_str());
         let detail = shortened(detail.unwrap_or("no reason is given"));
         let name = &self.name;
-        if pull::is_pull_failure(word) {
+        if is_pull_failure(word) {
             let begin = format!("image {} of pod {name} cannot be pulled", container["image"]);
             let remedy = "correct the operator's --server-image (image or serverImage of the chart), or let the nodes pull \
                           it, by a pull secret of the servers' ServiceAccount";

@@ -10,7 +10,7 @@ use portcullis_api::{
     condition::{Finding, READY, RECONCILING, STALLED},
     workspace::Phase,
 };
-use portcullis_core::agent_paths::FAILED_PROGRAM;
+use portcullis_core::{agent_paths::FAILED_PROGRAM, image_pull::is_pull_failure};
 use portcullis_plan::workspace::{CONTAINER, INSTALLER, SecretRefusal, StartBlocker};
 use serde_json::Value;
 
@@ -197,7 +197,7 @@ fn not_running(seen: &StatusInputs<'_>, container: &Value, what: &str) -> Option
     let waiting = &container["state"]["waiting"];
     let message = text(&waiting["message"]).unwrap_or_default();
     match text(&waiting["reason"]) {
-        Some(reason) if pull::is_pull_failure(reason) => {
+        Some(reason) if is_pull_failure(reason) => {
             Some(not_pulled(seen, text(&container["image"]).unwrap_or_default(), reason, message))
         }
         Some("CreateContainerConfigError") => {

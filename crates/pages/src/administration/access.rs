@@ -4,16 +4,11 @@ use crate::{
     Pages,
     administration::view::EndUser,
     error_page::ErrorPage,
-    forms::{Action, Form},
+    forms::{Action, Form, Query},
     navigation::NavigationPage,
     page, paths, text,
 };
-use axum::{
-    Extension,
-    body::Body,
-    extract::{RawQuery, State},
-    response::Response,
-};
+use axum::{Extension, extract::State, response::Response};
 use http::{HeaderMap, StatusCode};
 use portcullis_core::grant::GrantUser;
 use portcullis_oauth::grant::GrantLookup;
@@ -25,10 +20,9 @@ pub(super) async fn revoke(
     State(pages): State<Arc<Pages>>,
     Extension(from): Extension<RequestContext>,
     headers: HeaderMap,
-    body: Body,
+    form: Form,
 ) -> Response {
-    let answered = async { revoke_one(&pages, &from, &headers, &Form::read(&headers, body).await?).await };
-    pages.answer(&from, answered.await)
+    pages.answer(&from, revoke_one(&pages, &from, &headers, &form).await)
 }
 
 async fn revoke_one(
@@ -63,10 +57,9 @@ async fn revoke_one(
 pub(super) async fn confirm(
     State(pages): State<Arc<Pages>>,
     Extension(from): Extension<RequestContext>,
-    RawQuery(query): RawQuery,
+    Query(query): Query,
     headers: HeaderMap,
 ) -> Response {
-    let query = Form::parse(query.unwrap_or_default().as_bytes());
     pages.answer(&from, ask(&pages, &headers, &query))
 }
 
@@ -97,10 +90,9 @@ pub(super) async fn end(
     State(pages): State<Arc<Pages>>,
     Extension(from): Extension<RequestContext>,
     headers: HeaderMap,
-    body: Body,
+    form: Form,
 ) -> Response {
-    let answered = async { end_all(&pages, &from, &headers, &Form::read(&headers, body).await?).await };
-    pages.answer(&from, answered.await)
+    pages.answer(&from, end_all(&pages, &from, &headers, &form).await)
 }
 
 async fn end_all(

@@ -51,9 +51,7 @@ impl Pages {
 
     /// The administrator who sent a form.
     fn administrator_of(&self, form: &Form, headers: &HeaderMap, now: Timestamp) -> Result<UserSession, ErrorPage> {
-        let session = self.session(headers, now);
-        self.check_form(form, Action::Administer, headers, session.as_ref(), now)?;
-        let user = self.user_session(headers, now).ok_or_else(|| ErrorPage::signed_out(self.base()))?;
+        let user = self.user_of_form(form, Action::Administer, headers, now)?;
         self.require_administrator(&user)?;
         Ok(user)
     }

@@ -8,15 +8,11 @@ use crate::{
     },
     agents,
     error_page::ErrorPage,
-    forms::{Action, Form},
+    forms::{Action, Form, Query},
     navigation::NavigationPage,
     page, paths, text,
 };
-use axum::{
-    Extension,
-    extract::{RawQuery, State},
-    response::Response,
-};
+use axum::{Extension, extract::State, response::Response};
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use portcullis_core::grant::GrantUser;
@@ -36,10 +32,9 @@ const MAX_ID: usize = 512;
 pub(super) async fn get(
     State(pages): State<Arc<Pages>>,
     Extension(from): Extension<RequestContext>,
-    RawQuery(query): RawQuery,
+    Query(query): Query,
     headers: HeaderMap,
 ) -> Response {
-    let query = Form::parse(query.unwrap_or_default().as_bytes());
     pages.answer(&from, list(&pages, &headers, &query).await)
 }
 

@@ -9,18 +9,13 @@ use crate::{
         view::{DeleteOwned, OwnedList, OwnerOfCard},
     },
     error_page::ErrorPage,
-    forms::{Action, Form},
+    forms::{Action, Form, Query},
     navigation::NavigationPage,
     page, see_other, text,
     user_session::UserSession,
     workspaces::{WorkspaceCard, WorkspaceChange, failed},
 };
-use axum::{
-    Extension,
-    body::Body,
-    extract::{RawQuery, State},
-    response::Response,
-};
+use axum::{Extension, extract::State, response::Response};
 use http::{HeaderMap, StatusCode};
 use portcullis_telemetry::audit::{Event, RequestContext};
 use portcullis_workspaces::{Error, OwnedWorkspace, Owner, check_name};
@@ -36,10 +31,9 @@ const PATH: &str = "/console/administration/workspaces";
 pub(super) async fn get(
     State(pages): State<Arc<Pages>>,
     Extension(from): Extension<RequestContext>,
-    RawQuery(query): RawQuery,
+    Query(query): Query,
     headers: HeaderMap,
 ) -> Response {
-    let query = Form::parse(query.unwrap_or_default().as_bytes());
     pages.answer(&from, list(&pages, &headers, query.field("cursor")).await)
 }
 
@@ -78,12 +72,9 @@ pub(super) async fn stop(
     State(pages): State<Arc<Pages>>,
     Extension(from): Extension<RequestContext>,
     headers: HeaderMap,
-    body: Body,
+    form: Form,
 ) -> Response {
-    let answered = async {
-        change_owned(&pages, &from, &headers, WorkspaceChange::Stop, &Form::read(&headers, body).await?).await
-    };
-    pages.answer(&from, answered.await)
+    pages.answer(&from, change_owned(&pages, &from, &headers, WorkspaceChange::Stop, &form).await)
 }
 
 /// `POST /console/administration/workspaces/delete`.
@@ -91,12 +82,9 @@ pub(super) async fn delete(
     State(pages): State<Arc<Pages>>,
     Extension(from): Extension<RequestContext>,
     headers: HeaderMap,
-    body: Body,
+    form: Form,
 ) -> Response {
-    let answered = async {
-        change_owned(&pages, &from, &headers, WorkspaceChange::Delete, &Form::read(&headers, body).await?).await
-    };
-    pages.answer(&from, answered.await)
+    pages.answer(&from, change_owned(&pages, &from, &headers, WorkspaceChange::Delete, &form).await)
 }
 
 /// The audit event of one change, emitted at its end. A change whose browser disconnected is `cancelled`.
@@ -150,10 +138,9 @@ async fn change_owned(
 pub(super) async fn confirm(
     State(pages): State<Arc<Pages>>,
     Extension(from): Extension<RequestContext>,
-    RawQuery(query): RawQuery,
+    Query(query): Query,
     headers: HeaderMap,
 ) -> Response {
-    let query = Form::parse(query.unwrap_or_default().as_bytes());
     pages.answer(&from, ask(&pages, &headers, &query).await)
 }
 

@@ -7,7 +7,7 @@
 use crate::{
     Pages, agents,
     error_page::ErrorPage,
-    forms::Form,
+    forms::Query,
     navigation::NavigationPage,
     page, paths,
     user_session::UserSession,
@@ -19,7 +19,7 @@ use crate::{
 };
 use axum::{
     Extension,
-    extract::{Path, RawQuery, State},
+    extract::{Path, State},
     response::Response,
 };
 use http::{HeaderMap, StatusCode};
@@ -49,10 +49,9 @@ pub(super) async fn get(
     State(pages): State<Arc<Pages>>,
     Extension(from): Extension<RequestContext>,
     Path(workspace): Path<String>,
-    RawQuery(query): RawQuery,
+    Query(query): Query,
     headers: HeaderMap,
 ) -> Response {
-    let query = Form::parse(query.unwrap_or_default().as_bytes());
     let request = JournalRequest {
         limit: Some(PAGE_SIZE),
         before: query.field("before").and_then(|before| before.parse().ok()),

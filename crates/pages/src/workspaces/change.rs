@@ -15,9 +15,9 @@ use crate::{
 };
 use axum::{
     Extension,
-    body::Body,
     extract::{Path, State},
     response::Response,
+    routing::{self, MethodRouter},
 };
 use http::{HeaderMap, StatusCode};
 use portcullis_telemetry::audit::{Event, RequestContext};
@@ -85,84 +85,42 @@ impl Drop for ChangeTrail<'_> {
     }
 }
 
-/// What arrived with a form.
-struct SubmittedForm {
-    from: RequestContext,
-    workspace: String,
-    headers: HeaderMap,
-    body: Body,
+/// `POST /console/workspaces/{workspace}/CHANGE`.
+pub(super) fn post(change: WorkspaceChange) -> MethodRouter<Arc<Pages>> {
+    routing::post(
+        async move |State(pages): State<Arc<Pages>>,
+                    Extension(from): Extension<RequestContext>,
+                    Path(workspace): Path<String>,
+                    headers: HeaderMap,
+                    form: Form| {
+            pages.answer(&from, apply(&pages, change, &from, &workspace, &headers, &form).await)
+        },
+    )
 }
 
-/// `POST /console/workspaces/{workspace}/start`.
-pub(super) async fn start(
-    State(pages): State<Arc<Pages>>,
-    Extension(from): Extension<RequestContext>,
-    Path(workspace): Path<String>,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    answer(&pages, WorkspaceChange::Start, SubmittedForm { from, workspace, headers, body }).await
-}
-
-/// `POST /console/workspaces/{workspace}/stop`.
-pub(super) async fn stop(
-    State(pages): State<Arc<Pages>>,
-    Extension(from): Extension<RequestContext>,
-    Path(workspace): Path<String>,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    answer(&pages, WorkspaceChange::Stop, SubmittedForm { from, workspace, headers, body }).await
-}
-
-/// `POST /console/workspaces/{workspace}/restart`.
-pub(super) async fn restart(
-    State(pages): State<Arc<Pages>>,
-    Extension(from): Extension<RequestContext>,
-    Path(workspace): Path<String>,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    answer(&pages, WorkspaceChange::Restart, SubmittedForm { from, workspace, headers, body }).await
-}
-
-/// `POST /console/workspaces/{workspace}/delete`.
-pub(super) async fn delete(
-    State(pages): State<Arc<Pages>>,
-    Extension(from): Extension<RequestContext>,
-    Path(workspace): Path<String>,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    answer(&pages, WorkspaceChange::Delete, SubmittedForm { from, workspace, headers, body }).await
-}
-
-async fn answer(pages: &Pages, change: WorkspaceChange, submitted: SubmittedForm) -> Response {
-    let from = submitted.from;
-    pages.answer(&from, apply(pages, change, submitted).await)
-}
-
-async fn apply(pages: &Pages, change: WorkspaceChange, submitted: SubmittedForm) -> Result<Response, ErrorPage> {
-    let SubmittedForm { from, workspace, headers, body } = submitted;
-    let form = Form::read(&headers, body).await?;
-    let now = pages.clock.now();
-    let session = pages.session(&headers, now);
-    pages.check_form(&form, Action::ChangeWorkspace(change), &headers, session.as_ref(), now)?;
-    let user = pages.user_session(&headers, now).ok_or_else(|| ErrorPage::signed_out(pages.base()))?;
+async fn apply(
+    pages: &Pages,
+    change: WorkspaceChange,
+    from: &RequestContext,
+    workspace: &str,
+    headers: &HeaderMap,
+    form: &Form,
+) -> Result<Response, ErrorPage> {
+    let user = pages.user_of_form(form, Action::ChangeWorkspace(change), headers, pages.clock.now())?;
     let backend = pages.workspaces_for(change.tool())?;
     let mut trail = ChangeTrail {
-        from: &from,
+        from,
         change,
-        workspace: check_name(&workspace).is_ok().then_some(&*workspace),
+        workspace: check_name(workspace).is_ok().then_some(workspace),
         user: &user.user.id,
         outcome: "cancelled",
     };
     let owner = user.owner();
     let changed = match change {
-        WorkspaceChange::Start => backend.start(&owner, &workspace, None).await,
-        WorkspaceChange::Stop => backend.stop(&owner, &workspace).await,
-        WorkspaceChange::Restart => backend.restart(&owner, &workspace, None).await,
-        WorkspaceChange::Delete => backend.delete(&owner, &workspace).await,
+        WorkspaceChange::Start => backend.start(&owner, workspace, None).await,
+        WorkspaceChange::Stop => backend.stop(&owner, workspace).await,
+        WorkspaceChange::Restart => backend.restart(&owner, workspace, None).await,
+        WorkspaceChange::Delete => backend.delete(&owner, workspace).await,
     };
     trail.outcome = changed.as_ref().map_or_else(Error::outcome, |_| "ok");
     let changed = changed.map_err(|error| failed(pages.base(), error))?;

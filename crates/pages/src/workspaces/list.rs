@@ -3,16 +3,12 @@
 use crate::{
     Pages,
     error_page::ErrorPage,
-    forms::Form,
+    forms::Query,
     navigation::NavigationPage,
     page, paths,
     workspaces::{error::failed, view},
 };
-use axum::{
-    Extension,
-    extract::{RawQuery, State},
-    response::Response,
-};
+use axum::{Extension, extract::State, response::Response};
 use http::{HeaderMap, StatusCode};
 use portcullis_telemetry::audit::RequestContext;
 use portcullis_workspaces::WorkspaceFilter;
@@ -25,10 +21,9 @@ const PAGE_SIZE: u32 = 20;
 pub(crate) async fn get(
     State(pages): State<Arc<Pages>>,
     Extension(from): Extension<RequestContext>,
-    RawQuery(query): RawQuery,
+    Query(query): Query,
     headers: HeaderMap,
 ) -> Response {
-    let query = Form::parse(query.unwrap_or_default().as_bytes());
     pages.answer(&from, list(&pages, &headers, query.field("cursor")).await)
 }
 

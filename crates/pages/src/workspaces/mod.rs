@@ -14,10 +14,7 @@ pub(crate) use error::failed;
 pub(crate) use view::WorkspaceCard;
 
 use crate::Pages;
-use axum::{
-    Router,
-    routing::{get, post},
-};
+use axum::{Router, routing::get};
 use std::sync::Arc;
 
 /// The routes, below `path`.
@@ -27,8 +24,11 @@ pub(crate) fn router(path: &str) -> Router<Arc<Pages>> {
         .route(path, get(list::get))
         .route(&format!("{path}/{{workspace}}"), get(details::get))
         .route(&format!("{path}/{{workspace}}/activity"), get(activity::get))
-        .route(&format!("{path}/{{workspace}}/delete"), get(change::confirm).post(change::delete))
-        .route(&format!("{path}/{{workspace}}/start"), post(change::start))
-        .route(&format!("{path}/{{workspace}}/stop"), post(change::stop))
-        .route(&format!("{path}/{{workspace}}/restart"), post(change::restart))
+        .route(
+            &format!("{path}/{{workspace}}/delete"),
+            get(change::confirm).merge(change::post(WorkspaceChange::Delete)),
+        )
+        .route(&format!("{path}/{{workspace}}/start"), change::post(WorkspaceChange::Start))
+        .route(&format!("{path}/{{workspace}}/stop"), change::post(WorkspaceChange::Stop))
+        .route(&format!("{path}/{{workspace}}/restart"), change::post(WorkspaceChange::Restart))
 }

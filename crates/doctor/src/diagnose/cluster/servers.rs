@@ -9,18 +9,9 @@ use crate::{
     },
     observation::clipped,
 };
+use portcullis_core::image_pull::is_pull_failure;
 use serde_json::{Value, json};
 
-/// The waiting reasons of a container whose image cannot be used.
-const PULL_REASONS: [&str; 7] = [
-    "ImagePullBackOff",
-    "ErrImagePull",
-    "InvalidImageName",
-    "ErrImageNeverPull",
-    "ImageInspectError",
-    "RegistryUnavailable",
-    "SignatureValidationFailed",
-];
 /// The waiting reasons of a container that cannot be created.
 const CONFIG_REASONS: [&str; 3] = ["CreateContainerConfigError", "CreateContainerError", "RunContainerError"];
 /// The codes of pods, from the one that explains the most.
@@ -117,7 +108,7 @@ pub(super) fn problem(pod: &Value) -> Option<PodProblem> {
 fn container(status: &Value) -> Option<(Code, String)> {
     let waiting = text(status, "/state/waiting/reason").unwrap_or_default();
     let said = || reason_and_message(&status["state"]["waiting"]);
-    if PULL_REASONS.contains(&waiting) {
+    if is_pull_failure(waiting) {
         return Some((Code::ImagePullFailed, format!("{}: {}", text(status, "/image").unwrap_or_default(), said())));
     }
     if CONFIG_REASONS.contains(&waiting) {
