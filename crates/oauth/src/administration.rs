@@ -114,9 +114,10 @@ mod tests {
         let stage = Stage::with_provider(&provider);
         let began = stage.now();
         let mut rng = portcullis_core::rng::rng();
-        stage.server.note_sign_in(&ada(), Some(&Provider::token("t")), None, began, &mut rng).await;
+        let member = LoginEvidence { administrator_groups: vec!["dev".to_owned()], ..LoginEvidence::default() };
+        stage.server.note_sign_in(&ada(), &member, Some(&Provider::token("t")), None, began, &mut rng).await;
         let tokens = stage.signed_in().await;
-        assert_eq!(stage.server.checked_evidence(ADA, began), None);
+        assert_eq!(stage.server.checked_evidence(ADA, began), Some(member));
         stage.pass(24 * 3600);
         let groups = vec!["ops".to_owned()];
         let evidence = LoginEvidence { administrator_groups: groups, ..LoginEvidence::default() };
@@ -125,6 +126,10 @@ mod tests {
         assert_eq!(stage.server.checked_evidence(ADA, began), Some(evidence));
         stage.pass(1);
         assert_eq!(stage.server.checked_evidence(ADA, stage.now()), None, "a later sign-in has its own");
+        // A sign-in in another browser shows that she has left the group.
+        let left = LoginEvidence::default();
+        stage.server.note_sign_in(&ada(), &left, Some(&Provider::token("t")), None, stage.now(), &mut rng).await;
+        assert_eq!(stage.server.checked_evidence(ADA, began), Some(left));
     }
 
     #[tokio::test]

@@ -127,10 +127,12 @@ impl AuthorizationServer {
         }
     }
 
-    /// Records a sign-in, and stores the provider's token. Does nothing for a login without a provider.
+    /// Records a sign-in and what the provider said of the user, and stores the provider's token. Does nothing for a login
+    /// without a provider.
     pub async fn note_sign_in(
         &self,
         user: &GrantUser,
+        evidence: &LoginEvidence,
         token: Option<&ProviderToken>,
         session: Option<&str>,
         now: Timestamp,
@@ -140,7 +142,10 @@ impl AuthorizationServer {
             return;
         }
         let sealed = token.and_then(|token| self.rechecks.seal(&user.id, token, rng));
-        let noted = self.rechecks.change(user, |account| account.signed_in(user, sealed.clone(), session, now)).await;
+        let noted = self
+            .rechecks
+            .change(user, |account| account.signed_in(user, sealed.clone(), session, now).checked(evidence, now));
+        let noted = noted.await;
         if let Err(error) = noted {
             // The sign-in is valid nevertheless: the previous account decides how long its grants last.
             tracing::warn!(

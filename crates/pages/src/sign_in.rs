@@ -266,8 +266,8 @@ async fn welcome(
         Event::SignInRefused { from, login: Some(login), user: Some(&user.id), reason: ended.reason() }.emit();
         return Err(pages.user_ended(ended, user));
     }
-    let SignedIn { token, session, .. } = &signed_in;
-    pages.server.note_sign_in(user, token.as_ref(), session.as_deref(), now, &mut rng::rng()).await;
+    let SignedIn { evidence, token, session, .. } = &signed_in;
+    pages.server.note_sign_in(user, evidence, token.as_ref(), session.as_deref(), now, &mut rng::rng()).await;
     Event::UserSignedIn { from, login, user: &user.id }.emit();
     let session = Session::begin(Some(signed_in), now, &mut rng::rng());
     let mut response = see_other(&target.location(pages.base()))?;

@@ -8,7 +8,10 @@ const DAY: i64 = 24 * HOUR;
 async fn signed_in(stage: &Stage, token: Option<&str>) -> Answer {
     let token = token.map(Provider::token);
     let mut rng = portcullis_core::rng::rng();
-    stage.server.note_sign_in(&ada(), token.as_ref(), Some("session"), stage.now(), &mut rng).await;
+    stage
+        .server
+        .note_sign_in(&ada(), &LoginEvidence::default(), token.as_ref(), Some("session"), stage.now(), &mut rng)
+        .await;
     stage.signed_in().await
 }
 
@@ -208,7 +211,10 @@ async fn a_newer_sign_in_makes_a_refusal_of_the_older_token_void() {
             tokio::task::yield_now().await;
         }
         let mut rng = portcullis_core::rng::rng();
-        stage.server.note_sign_in(&ada(), Some(&Provider::token("new")), None, stage.now(), &mut rng).await;
+        stage
+            .server
+            .note_sign_in(&ada(), &LoginEvidence::default(), Some(&Provider::token("new")), None, stage.now(), &mut rng)
+            .await;
         provider.answers.add_permits(1);
     };
     let (renewed, ()) = tokio::join!(stage.renew(tokens.refresh()), again);
@@ -287,7 +293,7 @@ async fn concurrent_notes_lose_nothing() {
     let two = one.replica_with_provider(&[7], &provider);
     let sign_in = async |stage: &Stage, session: &str| {
         let mut rng = portcullis_core::rng::rng();
-        stage.server.note_sign_in(&ada(), None, Some(session), stage.now(), &mut rng).await;
+        stage.server.note_sign_in(&ada(), &LoginEvidence::default(), None, Some(session), stage.now(), &mut rng).await;
     };
     tokio::join!(sign_in(&one, "a"), sign_in(&two, "b"));
     let mut sessions: Vec<String> = account(&one).sessions.into_iter().map(|session| session.id).collect();
