@@ -16,8 +16,8 @@ use portcullis_agent::{
 };
 use portcullis_config::WorkspaceRules;
 use portcullis_workspaces::{
-    CreateWorkspace, Error, OwnedWorkspacePage, Owner, Purpose, Template, Workspace, WorkspaceFilter, WorkspaceLogs,
-    WorkspacePage, Workspaces,
+    CreateWorkspace, Error, Owner, Purpose, Template, Workspace, WorkspaceFilter, WorkspaceLogs, WorkspacePage,
+    Workspaces,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -194,7 +194,7 @@ impl Workspaces for Outdated {
         self.0.list(owner, filter).await
     }
 
-    async fn list_all(&self, cursor: Option<&str>, limit: usize) -> Result<OwnedWorkspacePage, Error> {
+    async fn list_all(&self, cursor: Option<&str>, limit: usize) -> Result<WorkspacePage, Error> {
         self.0.list_all(cursor, limit).await
     }
 

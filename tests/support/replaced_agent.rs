@@ -10,8 +10,8 @@ use http_body_util::{BodyExt as _, Full};
 use portcullis_agent::{AnswerBody, Client, Lost, Repeat, Transport};
 use portcullis_config::WorkspaceRules;
 use portcullis_workspaces::{
-    CreateWorkspace, Error, OwnedWorkspacePage, Owner, Purpose, Status, Template, Workspace, WorkspaceFilter,
-    WorkspaceLogs, WorkspacePage, Workspaces,
+    CreateWorkspace, Error, Owner, Purpose, Status, Template, Workspace, WorkspaceFilter, WorkspaceLogs, WorkspacePage,
+    Workspaces,
 };
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -70,7 +70,7 @@ impl Workspaces for Replaced {
         self.0.list(owner, filter).await
     }
 
-    async fn list_all(&self, cursor: Option<&str>, limit: usize) -> Result<OwnedWorkspacePage, Error> {
+    async fn list_all(&self, cursor: Option<&str>, limit: usize) -> Result<WorkspacePage, Error> {
         self.0.list_all(cursor, limit).await
     }
 

@@ -1,25 +1,7 @@
 //! Pages of the workspaces of all owners, for administrators of the endpoint.
 
-use crate::{Error, Owner, Workspace};
+use crate::Error;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-
-/// A workspace with its owner.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OwnedWorkspace {
-    /// The owner.
-    pub owner: Owner,
-    /// The workspace.
-    pub workspace: Workspace,
-}
-
-/// Some of the workspaces of all owners.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OwnedWorkspacePage {
-    /// Sorted by the owner's id, then by name.
-    pub workspaces: Vec<OwnedWorkspace>,
-    /// The cursor of the next page.
-    pub next_cursor: Option<String>,
-}
 
 /// The position of a workspace: its owner's id, its name and its own id.
 pub(super) type Position = (String, String, String);

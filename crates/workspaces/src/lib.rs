@@ -12,7 +12,6 @@ mod paging;
 mod types;
 
 pub use error::Error;
-pub use everyone::{OwnedWorkspace, OwnedWorkspacePage};
 pub use types::{
     CreateWorkspace, Owner, ParameterType, Purpose, Status, Template, TemplateParameter, Workspace, WorkspaceFilter,
     WorkspaceLogs, WorkspacePage, check_name,
@@ -41,7 +40,7 @@ pub trait Workspaces: Send + Sync + 'static {
 
     /// One page of at most `limit` workspaces of all owners, after the cursor of the previous page. For administrators of the
     /// endpoint only: the caller checks that.
-    async fn list_all(&self, cursor: Option<&str>, limit: usize) -> Result<OwnedWorkspacePage, Error>;
+    async fn list_all(&self, cursor: Option<&str>, limit: usize) -> Result<WorkspacePage, Error>;
 
     /// The workspace with this id or name.
     async fn get(&self, owner: &Owner, workspace: &str) -> Result<Workspace, Error>;

@@ -125,6 +125,9 @@ pub struct Workspace {
     pub problem: Option<String>,
     /// The name of the owner: a user, or a client without a user.
     pub owner: String,
+    /// The id of the owner, which is unique and not part of results of tools.
+    #[serde(skip)]
+    pub owner_id: String,
     /// Whether the template has changed; the next start applies the change.
     pub outdated: bool,
     /// The values of the template's parameters.

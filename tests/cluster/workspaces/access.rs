@@ -78,7 +78,8 @@ async fn a_role_binding_shares_and_its_end_unshares() {
     let named = format!("--resource-name={id}");
     stage.kubectl(&["create", "role", "see", "--verb=get", "--resource=workspaces.portcullis.dev", &named]);
     stage.kubectl(&["create", "rolebinding", "see", "--role=see", "--user=portcullis:agents:local:bob"]);
-    eventually("bob sees it", async || server.workspaces.get(&bob, "shared").await.ok()).await;
+    let shared = eventually("bob sees it", async || server.workspaces.get(&bob, "shared").await.ok()).await;
+    assert_eq!(shared.owner_id, ann.id, "the pages tell by it whose it is");
     // It is in the list, since that asks for each by itself.
     eventually("it is listed", async || (names(&server, &bob).await == ["mine", "shared"]).then_some(())).await;
     let refusals = told(&server, &bob, "shared").await;

@@ -18,7 +18,7 @@ use crate::{
 use axum::{Extension, extract::State, response::Response};
 use http::{HeaderMap, StatusCode};
 use portcullis_telemetry::audit::{Event, RequestContext};
-use portcullis_workspaces::{Error, OwnedWorkspace, Owner, check_name};
+use portcullis_workspaces::{Error, Owner, Workspace, Workspaces, check_name};
 use std::sync::Arc;
 
 /// How many workspaces a page has.
@@ -43,13 +43,14 @@ async fn list(pages: &Pages, headers: &HeaderMap, cursor: Option<&str>) -> Resul
     pages.require_administrator(&user)?;
     let backend = pages.workspaces_for("list_workspaces")?;
     let found = backend.list_all(cursor, PAGE_SIZE).await.map_err(|error| refused(pages, error))?;
-    let card = |OwnedWorkspace { owner, workspace }: OwnedWorkspace| {
+    let card = |workspace: Workspace| {
+        let card = WorkspaceCard::new(&workspace, &user, now);
         let owner = OwnerOfCard {
-            name: text::name(&owner.name, &owner.id),
-            query: query(&[("owner", owner.id.as_str()), ("workspace", workspace.id.as_str())]),
-            id: owner.id,
+            name: text::name(&workspace.owner, &workspace.owner_id),
+            query: query(&[("owner", workspace.owner_id.as_str()), ("workspace", workspace.id.as_str())]),
+            id: workspace.owner_id,
         };
-        (WorkspaceCard::new(&workspace, &user, now), owner)
+        (card, owner)
     };
     let can = |change: WorkspaceChange| pages.workspaces_for(change.tool()).is_ok();
     page(
@@ -125,10 +126,14 @@ async fn change_owned(
         workspace: check_name(workspace).is_ok().then_some(workspace),
         outcome: "cancelled",
     };
-    let changed = match change {
-        WorkspaceChange::Stop => backend.stop(&owner, workspace).await,
-        _ => backend.delete(&owner, workspace).await,
+    let changed = async {
+        owned(&**backend, &owner, workspace).await?;
+        match change {
+            WorkspaceChange::Stop => backend.stop(&owner, workspace).await,
+            _ => backend.delete(&owner, workspace).await,
+        }
     };
+    let changed = changed.await;
     trail.outcome = changed.as_ref().map_or_else(Error::outcome, |_| "ok");
     changed.map_err(|error| refused(pages, error))?;
     see_other(&format!("{}{PATH}", pages.base()))
@@ -150,7 +155,7 @@ async fn ask(pages: &Pages, headers: &HeaderMap, query: &Form) -> Result<Respons
     pages.require_administrator(&administrator)?;
     let backend = pages.workspaces_for(WorkspaceChange::Delete.tool())?;
     let (owner, workspace) = named(query)?;
-    let found = backend.get(&owner, workspace).await.map_err(|error| refused(pages, error))?;
+    let found = owned(&**backend, &owner, workspace).await.map_err(|error| refused(pages, error))?;
     page(
         StatusCode::OK,
         &DeleteOwned {
@@ -162,6 +167,16 @@ async fn ask(pages: &Pages, headers: &HeaderMap, query: &Form) -> Result<Respons
             csrf_token: pages.csrf_token(Action::Administer, &administrator.session)?,
         },
     )
+}
+
+/// A workspace of this owner. One that is only shared with the owner does not count, so that the audit names the right user.
+async fn owned(backend: &dyn Workspaces, owner: &Owner, wanted: &str) -> Result<Workspace, Error> {
+    let found = backend.get(owner, wanted).await?;
+    if found.owner_id == owner.id {
+        Ok(found)
+    } else {
+        Err(Error::UnknownWorkspace { wanted: wanted.to_owned(), existing: Vec::new() })
+    }
 }
 
 /// The owner and the id of the workspace that a form or a query names.

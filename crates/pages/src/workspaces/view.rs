@@ -44,7 +44,7 @@ impl WorkspaceCard {
                 Status::Failed => "Failed",
             },
             problem: workspace.problem.as_deref().filter(|_| workspace.status != Status::Stopped).map(problem),
-            owner: (workspace.owner != user.user.name).then(|| text::name(&workspace.owner, "another user")),
+            owner: (workspace.owner_id != user.user.id).then(|| text::name(&workspace.owner, "another user")),
             outdated: workspace.outdated,
             created: When::new(workspace.created_at, now),
             last_activity: workspace.last_activity.map(|at| When::new(at, now)),
@@ -150,4 +150,29 @@ pub(super) struct DeleteWorkspace<'a> {
     pub navigation: NavigationBar,
     pub workspace: WorkspaceCard,
     pub csrf_token: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::Session;
+    use portcullis_core::grant::GrantUser;
+    use rand::{SeedableRng as _, rngs::StdRng};
+    use serde_json::json;
+
+    #[test]
+    fn a_workspace_of_another_user_with_the_same_name_is_not_the_users_own() {
+        let now = Timestamp::UNIX_EPOCH;
+        let session = Session::begin(None, now, &mut StdRng::seed_from_u64(1));
+        let user = UserSession { session, user: GrantUser { id: "sso:1".to_owned(), name: "Ada".to_owned() } };
+        let workspace: Workspace = serde_json::from_value(json!({
+            "id": "ws-1", "name": "web", "template": "debian", "status": "running", "owner": "Ada", "outdated": false,
+            "parameters": {}, "home": "/home/dev", "created_at": now,
+        }))
+        .unwrap();
+        for (owner_id, other) in [("sso:1", None), ("hub:ada", Some("Ada"))] {
+            let workspace = Workspace { owner_id: owner_id.to_owned(), ..workspace.clone() };
+            assert_eq!(WorkspaceCard::new(&workspace, &user, now).owner.as_deref(), other, "{owner_id}");
+        }
+    }
 }

@@ -17,8 +17,8 @@ mod tunnel;
 pub use catalog::KINDS;
 
 use crate::{
-    CreateWorkspace, Error, OwnedWorkspace, OwnedWorkspacePage, Owner, Purpose, Status, Template, Workspace,
-    WorkspaceFilter, WorkspaceLogs, WorkspacePage, Workspaces, everyone, paging::Pager,
+    CreateWorkspace, Error, Owner, Purpose, Status, Template, Workspace, WorkspaceFilter, WorkspaceLogs, WorkspacePage,
+    Workspaces, everyone, paging::Pager,
 };
 use access::{Access, Action};
 use activity::Activity;
@@ -176,16 +176,12 @@ impl Workspaces for KubernetesWorkspaces {
         Ok(pager.page(found.iter().map(|entry| self.shown(entry)).collect()))
     }
 
-    async fn list_all(&self, cursor: Option<&str>, limit: usize) -> Result<OwnedWorkspacePage, Error> {
+    async fn list_all(&self, cursor: Option<&str>, limit: usize) -> Result<WorkspacePage, Error> {
         let position =
             |entry: &Arc<WorkspaceEntry>| (entry.owner.clone(), entry.view.name.clone(), entry.view.id.clone());
         let all = self.catalog.workspaces.all(|_| true);
         let (found, next_cursor) = everyone::page(all, position, cursor, limit)?;
-        let owned = |entry: &Arc<WorkspaceEntry>| OwnedWorkspace {
-            owner: Owner { id: entry.owner.clone(), name: entry.view.owner.clone() },
-            workspace: self.shown(entry),
-        };
-        Ok(OwnedWorkspacePage { workspaces: found.iter().map(owned).collect(), next_cursor })
+        Ok(WorkspacePage { workspaces: found.iter().map(|entry| self.shown(entry)).collect(), next_cursor })
     }
 
     async fn get(&self, owner: &Owner, workspace: &str) -> Result<Workspace, Error> {

@@ -12,8 +12,8 @@ mod store;
 mod template_catalog;
 
 use crate::{
-    CreateWorkspace, Error, OwnedWorkspace, OwnedWorkspacePage, Owner, Purpose, Status, Template, Workspace,
-    WorkspaceFilter, WorkspaceLogs, WorkspacePage, Workspaces, check_name, everyone, paging::Pager,
+    CreateWorkspace, Error, Owner, Purpose, Status, Template, Workspace, WorkspaceFilter, WorkspaceLogs, WorkspacePage,
+    Workspaces, check_name, everyone, paging::Pager,
 };
 use async_trait::async_trait;
 use held_name::HeldName;
@@ -203,6 +203,7 @@ impl LocalWorkspaces {
             status: record.status,
             problem: None,
             owner: record.owner.name.clone(),
+            owner_id: record.owner.id.clone(),
             outdated: entry.applied().clone().is_some_and(differs),
             parameters: record.parameters.clone(),
             home: self.store.home(&record.id).to_string_lossy().into_owned(),
@@ -327,13 +328,11 @@ impl Workspaces for LocalWorkspaces {
         Ok(pager.page(all.filter(|workspace| pager.matches(workspace)).take(pager.needed()).collect()))
     }
 
-    async fn list_all(&self, cursor: Option<&str>, limit: usize) -> Result<OwnedWorkspacePage, Error> {
+    async fn list_all(&self, cursor: Option<&str>, limit: usize) -> Result<WorkspacePage, Error> {
         let all: Vec<Arc<LocalWorkspace>> = self.entries.lock().values().cloned().collect();
         let position = |entry: &Arc<LocalWorkspace>| (entry.owner.id.clone(), entry.name.clone(), entry.id.clone());
         let (found, next_cursor) = everyone::page(all, position, cursor, limit)?;
-        let owned =
-            |entry: &Arc<LocalWorkspace>| OwnedWorkspace { owner: entry.owner.clone(), workspace: self.view(entry) };
-        Ok(OwnedWorkspacePage { workspaces: found.iter().map(owned).collect(), next_cursor })
+        Ok(WorkspacePage { workspaces: found.iter().map(|entry| self.view(entry)).collect(), next_cursor })
     }
 
     async fn get(&self, owner: &Owner, workspace: &str) -> Result<Workspace, Error> {
