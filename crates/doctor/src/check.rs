@@ -1,4 +1,4 @@
-//! The checks, in the order of causes, and what each of them requires.
+//! The checks, in dependency order, and what each of them requires.
 
 /// One check. The order is that of causes: a failure is explained by the first failed check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -76,7 +76,7 @@ pub enum Check {
 }
 
 impl Check {
-    /// Every check, in the order of causes.
+    /// Every check, in dependency order.
     pub const ALL: [Self; 35] = [
         Self::Cluster,
         Self::Definitions,

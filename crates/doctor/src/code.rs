@@ -12,7 +12,7 @@ macro_rules! codes {
         }
 
         impl Code {
-            /// Every code, in the order of causes.
+            /// Every code, in dependency order.
             pub const ALL: &[Self] = &[$(Self::$variant),*];
 
             /// Its stable name, in kebab-case.
@@ -54,7 +54,7 @@ codes! {
         "Install the chart, or apply the files that `portcullis crds` writes with `kubectl apply --server-side`. Check that the context is the right cluster."
     EndpointNotFound "endpoint-not-found" Failure
         "The cluster has no such McpEndpoint, so no server answers for the URL."
-        "Create the McpEndpoint, set its `spec.url` to the URL to the letter, or select the right cluster and namespace by --context and --namespace."
+        "Create the McpEndpoint, set its `spec.url` to the URL exactly, or select the right cluster and namespace by --context and --namespace."
     OperatorMissing "operator-missing" Failure
         "The operator does not run: it never processed the newest McpEndpoint, and it has no Deployment."
         "Install the chart of the operator (docs/operations.md)."
@@ -80,7 +80,7 @@ codes! {
         "The Deployment of the servers does not exist."
         "Read the conditions of the McpEndpoint and the log of the operator."
     ScaledToZero "scaled-to-zero" Failure
-        "The endpoint has no servers, because zero are asked for."
+        "The endpoint has no servers, because replicas is 0."
         "Set `spec.deployment.replicas` of the McpEndpoint."
     PodsRefused "pods-refused" Failure
         "A quota or an admission policy refuses the pods of the servers."
@@ -98,7 +98,7 @@ codes! {
         "A server was killed because it exceeded its memory limit, and is not ready again."
         "Raise `spec.deployment.resources.limits.memory`."
     CrashLoop "crash-loop" Failure
-        "A server ends again and again."
+        "A server keeps crashing."
         "Read its last message above and `kubectl logs POD --previous`."
     PodUnschedulable "pod-unschedulable" Failure
         "No node accepts the pod of a server."
@@ -162,10 +162,10 @@ codes! {
         "Do what the message of the condition says."
     WarningEvents "warning-events" Warning
         "Kubernetes reported a problem with an object of the endpoint in the last hour. It may be over."
-        "If it stays, do what the message says."
+        "If it persists, do what the message says."
     UrlInvalid "url-invalid" Failure
         "The URL cannot be the URL of an endpoint."
-        "Use `spec.url` of the McpEndpoint to the letter, such as https://mcp.example.com/mcp."
+        "Use `spec.url` of the McpEndpoint exactly, such as https://mcp.example.com/mcp."
     EndpointNotRead "endpoint-not-read" Failure
         "The McpEndpoint was not read, so its URL is not known and nothing was examined from outside."
         "Pass the URL instead of --endpoint, or correct the access to the cluster."
@@ -176,7 +176,7 @@ codes! {
         "The host has addresses that are reachable only from this network: agents in the cloud, such as claude.ai and ChatGPT, cannot connect."
         "Nothing, if only agents in this network use the endpoint. Otherwise point the record to a public address."
     TcpRefused "tcp-refused" Failure
-        "The host is there, but nothing listens on the port."
+        "The host is reachable, but nothing listens on the port."
         "Check that the DNS record points to the ingress controller or Gateway, that its Service has the port, and that it runs."
     TcpTimeout "tcp-timeout" Failure
         "Packets to the address are dropped, usually by a firewall, or the address is not in use."
@@ -243,7 +243,7 @@ codes! {
         "Check the condition Exposed, the Ingress or HTTPRoute, its class, and that no rule changes or removes the path."
     PathUnknown "path-unknown" Failure
         "Portcullis answers, but not for this path."
-        "Use `spec.url` to the letter. If it is the same, a proxy changes the path on its way: remove the rewrite rule."
+        "Use `spec.url` exactly. If it is the same, a proxy changes the path on its way: remove the rewrite rule."
     NoServer "no-server" Failure
         "The proxy has no server to pass the request to."
         "`kubectl get mcp` and `kubectl describe mcp`: the conditions say why no server is ready, such as a missing Secret or an image that cannot be pulled."
@@ -252,7 +252,7 @@ codes! {
         "Read the log of the servers and of the proxy. A Gateway that does not know the CORS filter answers 500: set `spec.cors.enforcedBy: Auto`."
     ServerBusy "server-busy" Failure
         "The servers have no capacity for the request at the moment."
-        "Try again. If it stays, raise `spec.limits` or the number of replicas."
+        "Try again. If it persists, raise `spec.limits` or the number of replicas."
     RateLimited "rate-limited" Failure
         "Too many requests came from this address or client, or from a proxy that the servers take for the client."
         "Wait for the time in Retry-After. Behind a proxy set `spec.network.trustedProxies`; otherwise raise `spec.limits`."
@@ -285,7 +285,7 @@ codes! {
         "Check which program answers at the URL, and that no proxy changes the response."
     ResourceMismatch "resource-mismatch" Failure
         "The resource metadata is about another URL: clients refuse it, and tokens are for the wrong audience."
-        "Set `spec.url` to the URL that clients use, to the letter."
+        "Set `spec.url` to the URL that clients use, exactly."
     IssuerMetadataNotRouted "issuer-metadata-not-routed" Failure
         "The authorization server metadata (RFC 8414) does not reach Portcullis or the external authorization server."
         "Route /.well-known/oauth-authorization-server and the path below it to the same Service as the endpoint."
@@ -345,7 +345,7 @@ codes! {
         "Do what the message of the condition says: `kubectl describe oac NAME`."
     SignInFailed "sign-in-failed" Failure
         "No token was obtained by the browser or from the stored sign-in."
-        "Do what the message says; `portcullis logout URL` and `portcullis login URL` begin anew."
+        "Do what the message says; `portcullis logout URL` and `portcullis login URL` start over."
     TokenNotRouted "token-not-routed" Failure
         "Requests to the token endpoint do not reach the authorization server."
         "Route the path of token_endpoint to the same Service as the endpoint."

@@ -50,7 +50,7 @@ impl Report {
         Self { url, time, findings }
     }
 
-    /// The findings, in the order of causes.
+    /// The findings, in dependency order.
     #[must_use]
     pub fn findings(&self) -> &[Finding] {
         &self.findings

@@ -1,6 +1,6 @@
 //! From observations to findings. Pure: the same observations always lead to the same findings.
 //!
-//! The checks run in the order of causes. If a check failed or was skipped, the checks that require it are skipped, so
+//! The checks run in dependency order. If a check failed or was skipped, the checks that require it are skipped, so
 //! the first failure is the cause.
 
 mod cluster;
@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 /// complete examination.
 const NOT_EXAMINED: Outcome = Outcome::Skipped("not examined");
 
-/// All findings, in the order of causes.
+/// All findings, in dependency order.
 #[must_use]
 pub fn diagnose(observed: &Observations) -> Vec<Finding> {
     run(observed).0

@@ -62,7 +62,7 @@ pub(super) fn quotas(subject: &Subject<'_>) -> Vec<Finding> {
             let resources: Vec<&str> = quota["status"]["hard"]
                 .as_object()?
                 .iter()
-                // A quota is used up to the letter only when no other object fits, so equal texts are enough.
+                // A quota is used up exactly only when no other object fits, so equal texts are enough.
                 .filter(|(resource, hard)| quota["status"]["used"][resource.as_str()] == **hard && **hard != "0")
                 .map(|(resource, _)| resource.as_str())
                 .collect();
